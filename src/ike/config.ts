@@ -1,0 +1,46 @@
+import type { SaLifetime, SaMode, SaProtocol } from '../sadb/sa-spec.js'
+import type { IpAddress } from '../wire/ip-address.js'
+import type { TrafficSelector } from '../wire/traffic-selector.js'
+import type { Identity } from './identity.js'
+import type { ChildProposal, IkeProposal } from './proposals.js'
+
+// What IKE and the pre-phase need to know of the configuration, already checked and resolved.
+
+export type DynamicPsk = 'hardened' | 'classic' | 'off'
+export type Encapsulation = 'auto' | 'udp' | 'raw'
+
+export interface IkePeerConfig {
+  /** Name in the configuration; unique. */
+  readonly name: string
+  readonly localId: Identity
+  readonly remoteId: Identity
+  readonly local: IpAddress
+  readonly remote: IpAddress
+  /** K_ab, 32 octets; with `off` a plain PSK of at least 16 octets. Owned by the configuration; wiped at unload. */
+  readonly key: Uint8Array
+  readonly dynamicPsk: DynamicPsk
+  readonly version: 1 | 2
+  /** In order of preference. */
+  readonly proposals: readonly IkeProposal[]
+  readonly ikeLifetimeSeconds: number
+  readonly encapsulation: Encapsulation
+  /** Dead peer detection (RFC 3706): ask after so many idle seconds; 0 = never. */
+  readonly dpdDelaySeconds: number
+  readonly children: readonly ChildConfig[]
+}
+
+export interface ChildConfig {
+  readonly name: string
+  /** Policy id, unique on the host. */
+  readonly policy: number
+  readonly protocol: SaProtocol
+  readonly mode: SaMode
+  readonly proposals: readonly ChildProposal[]
+  readonly localTs: readonly TrafficSelector[]
+  readonly remoteTs: readonly TrafficSelector[]
+  readonly replayWindow: number
+  /** Hard limits; the soft ones are derived with jitter by whoever negotiates. */
+  readonly lifetime: SaLifetime
+  /** `start`: negotiate at once; `trap`: at the first packet. */
+  readonly start: 'trap' | 'start'
+}

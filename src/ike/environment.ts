@@ -1,0 +1,45 @@
+import type { SaKey, SaSpec } from '../sadb/sa-spec.js'
+import type { IpAddress } from '../wire/ip-address.js'
+
+// What the sans-I/O IKE code gets from outside and hands back. Times are milliseconds of a monotonic clock, passed in
+// by the caller of every entry point; nothing in ike/ reads a clock.
+
+export type Millis = number
+
+export interface Endpoint {
+  readonly address: IpAddress
+  /** 500 or 4500 on our side; a peer behind a NAT may have any. */
+  readonly port: number
+}
+
+/** Wall-clock time for TAI64N labels. */
+export interface WallTime {
+  readonly unixSeconds: number
+  readonly nanoseconds: number
+}
+
+/** Highest pre-phase timestamps, kept on disk (12-octet TAI64N labels). */
+export interface TimestampStore {
+  /** Last label that we sent to the peer; undefined when never. */
+  lastSent(peer: string): Uint8Array | undefined
+  /** Highest label accepted from the peer. */
+  lastAccepted(peer: string): Uint8Array | undefined
+  /** Durable when it returns. @throws SystemError; the exchange then fails closed. */
+  setLastSent(peer: string, label: Uint8Array): void
+  setLastAccepted(peer: string, label: Uint8Array): void
+}
+
+export interface IkeEnvironment {
+  /** Cryptographically strong octets. */
+  random(length: number): Uint8Array
+  wallTime(): WallTime
+  timestamps: TimestampStore
+  /** Sends an IKE message (without non-ESP marker: the sender of the datagram adds it when local.port is 4500). */
+  send(local: Endpoint, remote: Endpoint, message: Uint8Array): void
+  addSa(sa: SaSpec): void
+  deleteSa(key: SaKey): void
+  /** Structured story of what happened; no key material. */
+  log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void
+  /** Adds one to a named counter: every message refused is counted under its cause. */
+  count(counter: string): void
+}

@@ -1,0 +1,80 @@
+import type { IpAddress } from '../wire/ip-address.js'
+import type { TrafficSelector } from '../wire/traffic-selector.js'
+
+// What key management hands to the data path, in the words of the kernels' SADB interfaces (RFC 2367, XFRM): plain data
+// that can be cloned to a worker thread. Both sides of the interface know this folder and not each other.
+
+export type Direction = 'inbound' | 'outbound'
+export type SaProtocol = 'esp' | 'ah'
+export type SaMode = 'tunnel' | 'transport'
+
+/** Limits of an SA; undefined = none. The soft limit asks for a rekey, at the hard limit the SA stops (RFC 4301 section 4.4.2.1). */
+export interface SaLifetime {
+  readonly softSeconds?: number
+  readonly hardSeconds?: number
+  /** Octets of protected (inner) packets. */
+  readonly softOctets?: number
+  readonly hardOctets?: number
+  readonly softPackets?: number
+  readonly hardPackets?: number
+}
+
+/** One direction of a CHILD_SA, or a manual SA. */
+export interface SaSpec {
+  readonly direction: Direction
+  readonly protocol: SaProtocol
+  readonly mode: SaMode
+  /** Host order, never 0; chosen by the receiver. */
+  readonly spi: number
+  /** Policy (CHILD configuration) that the SA serves. */
+  readonly policy: number
+  /** ESP only. `key` holds the cipher key followed by the salt, in KEYMAT order. */
+  readonly encryption?: { readonly id: number; readonly key: Uint8Array }
+  /** AH, and ESP with a cipher that is not an AEAD. */
+  readonly integrity?: { readonly id: number; readonly key: Uint8Array }
+  readonly esn: boolean
+  /** Packets; a multiple of 32, at least 32; 0 = no replay protection (manual SAs, whose numbers start again). Inbound only. */
+  readonly replayWindow: number
+  /** Outer addresses, as this host sees them. */
+  readonly local: IpAddress
+  readonly remote: IpAddress
+  /** RFC 3948 encapsulation; absent = raw protocol 50 or 51. */
+  readonly udp?: { readonly localPort: number; readonly remotePort: number }
+  /** Negotiated selectors. */
+  readonly localTs: readonly TrafficSelector[]
+  readonly remoteTs: readonly TrafficSelector[]
+  readonly lifetime: SaLifetime
+}
+
+/** Names one SA of this host. */
+export interface SaKey {
+  readonly direction: Direction
+  readonly protocol: SaProtocol
+  readonly spi: number
+}
+
+/** One SPD entry: traffic between the selectors is protected by the newest outbound SA with this policy's id. */
+export interface PolicySpec {
+  readonly id: number
+  /** Configuration names, for logs and status. */
+  readonly peer: string
+  readonly child: string
+  readonly mode: SaMode
+  readonly protocol: SaProtocol
+  readonly localTs: readonly TrafficSelector[]
+  readonly remoteTs: readonly TrafficSelector[]
+}
+
+/** What key management asks of the data path. */
+export interface Sadb {
+  /** Adds or replaces. A new outbound SA of a policy takes over its traffic at once. */
+  addSa(sa: SaSpec): void
+  deleteSa(key: SaKey): void
+}
+
+/** Why an SA came to its end by itself. */
+export interface SaExpiry extends SaKey {
+  readonly policy: number
+  readonly limit: 'soft' | 'hard'
+  readonly cause: 'time' | 'octets' | 'packets' | 'sequence'
+}
