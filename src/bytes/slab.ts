@@ -12,6 +12,8 @@ export interface Slab {
    * computed ICVs. Whoever uses it holds it only within one synchronous call.
    */
   readonly scratch: number
+  /** The WebAssembly memory behind `bytes`, where it is one: SIMD kernels can then work on it. */
+  readonly memory?: WebAssembly.Memory
 }
 
 export const SCRATCH_LEN = 1024

@@ -1,0 +1,69 @@
+import type { EngineName } from '../crypto/types.js'
+import type { PolicySpec, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
+import type { IpAddress } from '../wire/ip-address.js'
+
+// What the main thread and a lane say to each other. Everything can be cloned to another thread.
+
+/** A socket that the main thread opened and a lane uses. */
+export interface SocketSpec {
+  readonly fd: number
+  readonly kind: 'udp' | 'raw'
+  readonly family: 4 | 6
+  /** IP protocol: 17, 50 or 51. */
+  readonly protocol: number
+  /** The underlay address it is bound to. */
+  readonly local: IpAddress
+  /** UDP_GRO is on. */
+  readonly gro: boolean
+  /** UDP_SEGMENT may be tried. */
+  readonly gso: boolean
+}
+
+export interface LaneOptions {
+  readonly lane: number
+  readonly tun: { readonly fd: number; readonly vnetHeader: boolean; readonly offloads: number }
+  readonly sockets: readonly SocketSpec[]
+  readonly wakeFd: number
+  readonly engine: EngineName | 'auto'
+  /** Counter block, laid out by counters.ts. */
+  readonly counters: SharedArrayBuffer
+  /** Int32: [MAIL] is non-zero while messages may be waiting. */
+  readonly mail: SharedArrayBuffer
+}
+
+/** Index of the mail flag. */
+export const MAIL = 0
+
+export type ToLane =
+  | { readonly op: 'addSa'; readonly sa: SaSpec; readonly slot: number }
+  | { readonly op: 'deleteSa'; readonly key: SaKey }
+  | { readonly op: 'addPolicy'; readonly policy: PolicySpec }
+  | { readonly op: 'deletePolicy'; readonly id: number }
+  | { readonly op: 'stop' }
+
+export type FromLane =
+  | { readonly op: 'ready'; readonly engines: readonly EngineReport[] }
+  /** A packet matched a policy that has no SA. Sent once a second and policy at most. */
+  | { readonly op: 'acquire'; readonly policy: number }
+  | { readonly op: 'expire'; readonly expiry: SaExpiry }
+  /** An IKE message came in on an encapsulation socket; its marker is removed. */
+  | {
+      readonly op: 'ike'
+      readonly local: IpAddress
+      readonly localPort: number
+      readonly remote: IpAddress
+      readonly remotePort: number
+      readonly message: Uint8Array
+    }
+  /** An SA could not be installed. */
+  | { readonly op: 'refused'; readonly key: SaKey; readonly reason: string }
+  /** An offload misbehaved and was switched off. */
+  | { readonly op: 'stepBack'; readonly feature: string; readonly reason: string }
+  | { readonly op: 'stopped' }
+
+export interface EngineReport {
+  readonly name: EngineName
+  readonly detail: string
+  /** Why it is not used; absent when it is. */
+  readonly refused?: string
+}
