@@ -1,0 +1,446 @@
+import { equalOctets, hex, isZero, wipe } from '../../bytes/octets.js'
+import { ConfigError, InternalError, WireError } from '../../errors.js'
+import type { IkeHeader } from '../../wire/ike/header.js'
+import { formatIp } from '../../wire/ip-address.js'
+import type { IkePeerConfig } from '../config.js'
+import type { Endpoint, IkeEnvironment, Millis } from '../environment.js'
+import { formatIdentity } from '../identity.js'
+import {
+  attemptCookie,
+  forget,
+  INITIATOR,
+  type InitiatorContext,
+  type InitiatorEvent,
+  initiatorDeadline,
+} from './initiator.js'
+import { PREPHASE_LIMITS, type PrephaseLimits } from './limits.js'
+import { type Effect, transition } from './machine.js'
+import { COOKIE_LEN, type MessageOf, parsePrephase } from './messages.js'
+import { type PeerRecord, type Session, SourceTable } from './peers.js'
+import { type Cause, explain, Refusals, TELLING } from './refusals.js'
+import { forgetSession, RESPONDER, type ResponderContext, type ResponderEvent } from './responder.js'
+import { goesFirst } from './simultaneous.js'
+import { compareLabels, LABEL_LEN, nextLabel } from './tai64n.js'
+import type { PrephaseListener, PrephaseResult, PrephaseStatus } from './types.js'
+
+/**
+ * The pre-phase of all peers: one initiator machine a peer, one responder machine for each exchange that a peer began.
+ * It does no I/O and reads no clock; `now` is monotonic milliseconds and never goes back.
+ */
+export class Prephase {
+  private readonly env: IkeEnvironment
+  private readonly listener: PrephaseListener
+  private readonly limits: PrephaseLimits
+  private readonly refusals: Refusals
+  private readonly sources: SourceTable
+  /** Exchanges that peers began, by their initiator cookie in hex, which only one of them may use at a time. */
+  private readonly sessions = new Map<string, Session>()
+  /** Our own attempts under way, by their cookie in hex; at most one a peer. */
+  private readonly attempts = new Map<string, PeerRecord>()
+
+  /**
+   * @param peers those with `dynamicPsk: off` are known only to name a mismatch. Keys stay the configuration's, and
+   *   must outlive this object.
+   * @throws ConfigError when a key is not 32 octets, serves two peers, or a peer's two identities are equal
+   */
+  constructor(
+    peers: readonly IkePeerConfig[],
+    env: IkeEnvironment,
+    listener: PrephaseListener,
+    limits: Partial<PrephaseLimits> = {},
+  ) {
+    this.env = env
+    this.listener = listener
+    this.limits = { ...PREPHASE_LIMITS, ...limits }
+    this.refusals = new Refusals(env, this.limits.logEveryMs)
+    this.sources = new SourceTable(peers, this.limits)
+  }
+
+  /**
+   * Begins an exchange with the peer. Does nothing when one is under way. When the peer has just finished one that its
+   * IKE exchange has not taken yet, ours waits for that first.
+   * @throws InternalError for a peer without pre-phase
+   */
+  start(now: Millis, peerName: string): void {
+    const peer = this.peer(peerName)
+    const waits = peer.sessions.some((s) => s.state.kind === 'FINISHED' && now < s.state.until)
+    this.guard(now, peer.config.name, () =>
+      this.initiator(now, peer, { kind: waits ? 'START_AFTER_PEER' : 'START' }),
+    )
+  }
+
+  /** Ends our own attempt, if any, without telling the listener. Exchanges that the peer began are left alone. */
+  cancel(peerName: string): void {
+    const peer = this.peer(peerName)
+    // No cell of CANCEL looks at the time.
+    this.initiator(0, peer, { kind: 'CANCEL' })
+  }
+
+  /**
+   * Handles a message of exchange 241. Never throws; a refused message costs a counter and at most one log line in a
+   * while, and is not answered.
+   * @param local our end, where answers are sent from
+   * @param header what parseIkeHeader made of the message
+   * @param message the whole message, marker excluded; not kept
+   */
+  receive(now: Millis, local: Endpoint, remote: Endpoint, header: IkeHeader, message: Uint8Array): void {
+    this.guard(now, undefined, () => this.handle(now, local, remote, header, message))
+  }
+
+  /** Repeats and expires what is due. Call it at nextDeadline() or soon after. */
+  tick(now: Millis): void {
+    for (const peer of this.sources.peers) {
+      const deadline = initiatorDeadline(peer.initiator)
+      this.guard(now, peer.config.name, () => {
+        if (deadline !== undefined && deadline <= now) this.initiator(now, peer, { kind: 'DUE' })
+        for (const s of [...peer.sessions]) {
+          if ('until' in s.state && s.state.until <= now) this.responder(now, peer, s, { kind: 'DUE' })
+        }
+      })
+    }
+  }
+
+  /** When tick wants to be called next, undefined for never. */
+  nextDeadline(): Millis | undefined {
+    let next: Millis | undefined
+    const consider = (at: Millis | undefined): void => {
+      if (at !== undefined && (next === undefined || at < next)) next = at
+    }
+    for (const peer of this.sources.peers) {
+      consider(initiatorDeadline(peer.initiator))
+      for (const { state } of peer.sessions) if ('until' in state) consider(state.until)
+    }
+    return next
+  }
+
+  /**
+   * The finished pre-phase that a peer began under this cookie, for at most `finishedMs` after its end. It stays the
+   * engine's: read it within the call, and compare its peer address with the message's source.
+   */
+  peek(now: Millis, initiatorCookie: Uint8Array): PrephaseResult | undefined {
+    const state = this.sessions.get(hex(initiatorCookie))?.state
+    return state?.kind === 'FINISHED' && now < state.until ? state.result : undefined
+  }
+
+  /**
+   * The same, once: the result and its keys are the caller's from now on. Our own attempt towards that peer, if it had
+   * stood back, is over without another word; if the IKE exchange fails and the peer is still wanted, call `start`.
+   */
+  take(now: Millis, initiatorCookie: Uint8Array): PrephaseResult | undefined {
+    const result = this.peek(now, initiatorCookie)
+    const session = this.sessions.get(hex(initiatorCookie))
+    if (result === undefined || session === undefined) return undefined
+    this.responder(now, session.peer, session, { kind: 'TAKE' })
+    this.initiator(now, session.peer, { kind: 'PEER_TAKEN' })
+    return result
+  }
+
+  /** State of each peer that has a pre-phase, for display. */
+  status(): PrephaseStatus[] {
+    return this.sources.peers.map((p) => ({
+      peer: p.config.name,
+      scheme: p.code.scheme,
+      keyFingerprint: p.fingerprint,
+      initiator: p.initiator.kind,
+      halfOpen: p.sessions.filter((s) => s.state.kind === 'HALF_OPEN').length,
+      finished: p.sessions.filter((s) => s.state.kind === 'FINISHED').length,
+      lastRefusal: p.lastRefusal === undefined ? undefined : explain(p.lastRefusal),
+    }))
+  }
+
+  /** Wipes every secret that the engine holds. No method may be called after it. */
+  shutdown(): void {
+    for (const peer of this.sources.peers) {
+      forget(peer.initiator)
+      peer.initiator = { kind: 'IDLE' }
+      for (const s of peer.sessions) forgetSession(s.state)
+      peer.sessions.length = 0
+      peer.code.destroy()
+    }
+    this.sessions.clear()
+    this.attempts.clear()
+  }
+
+  // Messages
+
+  private handle(
+    now: Millis,
+    local: Endpoint,
+    remote: Endpoint,
+    header: IkeHeader,
+    message: Uint8Array,
+  ): void {
+    const from = { from: `${formatIp(remote.address)}:${remote.port}` }
+    const source = this.sources.at(remote.address)
+    if (source === undefined) return this.refusals.refuse(now, 'unknown-address', undefined, from)
+    if (!source.messages.take(now)) return this.refusals.refuse(now, 'rate-limit', source.name, from)
+    const m = parsePrephase(header, message)
+    const ci = header.initiatorSpi
+    const cr = header.responderSpi
+    const path = { local, remote }
+    const cookie = hex(ci)
+    const session = this.sessions.get(cookie)
+    const ours = this.attempts.get(cookie)
+
+    // Steps 1 and 3 go to the responder, 2 and 4 to the initiator; what comes the other way round is an echo.
+    if (m.step === 1 || m.step === 3) {
+      if (ours !== undefined) return this.refuse(now, ours, 'own-cookie', from)
+      if (session === undefined) {
+        if (m.step === 1) return this.receiveStep1(now, path, source.peers, ci, m, message)
+        return this.refusals.refuse(now, 'unknown-cookie', source.name, { ...from, step: m.step })
+      }
+      const { peer } = session
+      if (!equalOctets(peer.config.remote, remote.address) || (m.step === 3 && !equalOctets(session.cr, cr)))
+        return this.refusals.refuse(now, 'unknown-cookie', source.name, { ...from, step: m.step })
+      return this.responder(
+        now,
+        peer,
+        session,
+        m.step === 1 ? { kind: 'STEP1_AGAIN', message, path } : { kind: 'STEP3', m, message, path },
+      )
+    }
+    if (session !== undefined) return this.refuse(now, session.peer, 'own-cookie', from)
+    if (ours === undefined || !equalOctets(ours.config.remote, remote.address))
+      return this.refusals.refuse(now, 'unknown-cookie', source.name, { ...from, step: m.step })
+    this.initiator(
+      now,
+      ours,
+      m.step === 2 ? { kind: 'STEP2', m, message, cr, path } : { kind: 'STEP4', m, message, cr, path },
+    )
+  }
+
+  /** A step 1 under a cookie that no exchange uses: nothing is kept and nothing sent before it has passed every check. */
+  private receiveStep1(
+    now: Millis,
+    path: { local: Endpoint; remote: Endpoint },
+    candidates: readonly PeerRecord[],
+    ci: Uint8Array,
+    m: MessageOf<1>,
+    message: Uint8Array,
+  ): void {
+    const named = candidates.filter((p) => equalOctets(p.remoteId, m.id))
+    const peer = named.find((p) => p.config.dynamicPsk === m.scheme) ?? named[0]
+    if (peer === undefined) {
+      const own = candidates.some((p) => equalOctets(p.localId, m.id))
+      const id = formatIdentity({ type: m.id[0]!, value: m.id.subarray(4) })
+      return this.refuse(now, candidates[0]!, own ? 'own-id' : 'unknown-id', { id })
+    }
+    const setting = peer.config.dynamicPsk
+    if (setting !== m.scheme)
+      return this.refuse(now, peer, 'scheme-mismatch', { ours: setting, theirs: m.scheme })
+    if (m.scheme === 'classic' && !peer.classicRate.take(now)) return this.refuse(now, peer, 'rate-limit')
+    const na = peer.code.openStep1(ci, m, message)
+    if (na === undefined) return this.refuse(now, peer, 'bad-mac')
+    const refuse = (cause: Cause, fields?: Record<string, unknown>): void => {
+      wipe(na)
+      this.refuse(now, peer, cause, fields)
+    }
+    const label = new Uint8Array(m.nonce.subarray(0, LABEL_LEN))
+    if (m.scheme === 'hardened') {
+      const last = this.env.timestamps.lastAccepted(peer.storeKey)
+      if (last !== undefined && compareLabels(label, last) <= 0) return refuse('stale-timestamp')
+    }
+    if (goesFirst(peer.initiator, ci)) return refuse('peer-waits')
+    if (m.scheme === 'hardened') {
+      try {
+        this.env.timestamps.setLastAccepted(peer.storeKey, label)
+      } catch (error) {
+        return refuse('timestamp-store', { error: String(error) })
+      }
+    }
+    this.makeRoom(now, peer, 'HALF_OPEN', this.limits.halfOpenPerPeer, 'half-open')
+    const opened = {
+      ci: new Uint8Array(ci),
+      ida: peer.remoteId,
+      idb: peer.localId,
+      na,
+      m1: new Uint8Array(message),
+    }
+    const session: Session = { peer, cookie: hex(ci), cr: new Uint8Array(0), state: { kind: 'NEW' } }
+    peer.sessions.push(session)
+    this.sessions.set(session.cookie, session)
+    this.responder(now, peer, session, { kind: 'STEP1', opened, path })
+    this.initiator(now, peer, { kind: 'PEER_FIRST' })
+  }
+
+  /** Drops the oldest session of a kind when the peer has `limit` of them. */
+  private makeRoom(
+    now: Millis,
+    peer: PeerRecord,
+    kind: 'HALF_OPEN' | 'FINISHED',
+    limit: number,
+    cause: Cause,
+  ): void {
+    const such = peer.sessions.filter((s) => s.state.kind === kind)
+    if (such.length < limit) return
+    this.refuse(now, peer, cause)
+    this.responder(now, peer, such[0]!, { kind: 'EVICT' })
+  }
+
+  // Machines
+
+  private initiator(now: Millis, peer: PeerRecord, event: InitiatorEvent): void {
+    const t = transition(INITIATOR, peer.initiator, event)
+    if (t === undefined) {
+      if (event.kind === 'STEP2' || event.kind === 'STEP4') this.refuse(now, peer, 'unexpected-step')
+      return
+    }
+    const before = peer.initiator.kind
+    const { next, effects } = t.run(peer.initiator, event, now, this.initiatorContext(peer))
+    const old = attemptCookie(peer.initiator)
+    const cookie = attemptCookie(next)
+    if (old !== undefined) this.attempts.delete(hex(old))
+    if (cookie !== undefined) this.attempts.set(hex(cookie), peer)
+    peer.initiator = next
+    this.tell(peer, before, next.kind, t.story, cookie ?? old)
+    this.apply(now, peer, effects)
+  }
+
+  private responder(now: Millis, peer: PeerRecord, session: Session, event: ResponderEvent): void {
+    const t = transition(RESPONDER, session.state, event)
+    if (t === undefined) {
+      if (event.kind === 'STEP1_AGAIN' || event.kind === 'STEP3') this.refuse(now, peer, 'unexpected-step')
+      return
+    }
+    if (event.kind === 'STEP3' && session.state.kind === 'HALF_OPEN')
+      this.makeRoom(now, peer, 'FINISHED', this.limits.finishedPerPeer, 'finished-limit')
+    const before = session.state.kind
+    const { next, effects } = t.run(session.state, event, now, this.responderContext(peer))
+    session.state = next
+    if (next.kind === 'HALF_OPEN') session.cr = next.answered.cr
+    if (next.kind === 'GONE') {
+      this.sessions.delete(session.cookie)
+      peer.sessions.splice(peer.sessions.indexOf(session), 1)
+    }
+    this.tell(peer, before, next.kind, t.story, session.cookie)
+    if (before === 'HALF_OPEN' && next.kind === 'FINISHED')
+      this.initiator(now, peer, { kind: 'PEER_FINISHED' })
+    this.apply(now, peer, effects)
+  }
+
+  private initiatorContext(peer: PeerRecord): InitiatorContext {
+    return {
+      peer: peer.config.name,
+      code: peer.code,
+      localId: peer.localId,
+      remoteId: peer.remoteId,
+      home: peer.home,
+      limits: this.limits,
+      random: (length) => this.env.random(length),
+      newCookie: () => this.newCookie(),
+      newLabel: () => this.newLabel(peer),
+    }
+  }
+
+  private responderContext(peer: PeerRecord): ResponderContext {
+    return {
+      peer: peer.config.name,
+      code: peer.code,
+      limits: this.limits,
+      random: (length) => this.env.random(length),
+      newCookie: () => this.newCookie(),
+    }
+  }
+
+  private apply(now: Millis, peer: PeerRecord, effects: readonly Effect[]): void {
+    for (const e of effects) {
+      switch (e.do) {
+        case 'send':
+          this.send(peer, e.path.local, e.path.remote, e.message)
+          break
+        case 'refuse':
+          this.refuse(now, peer, e.cause, e.fields)
+          break
+        case 'count':
+          this.env.count(e.counter)
+          break
+        case 'finished':
+          this.env.count('prephase.finished')
+          this.env.log('info', 'pre-phase: finished', {
+            peer: peer.config.name,
+            role: e.result.role,
+            scheme: peer.code.scheme,
+            cookie: hex(e.result.initiatorCookie),
+          })
+          peer.lastRefusal = undefined
+          this.listener.finished(now, e.result)
+          break
+        case 'failed': {
+          const reason =
+            peer.lastRefusal === undefined
+              ? e.reason
+              : `${e.reason}; last refused here: ${explain(peer.lastRefusal)}`
+          this.env.count('prephase.failed')
+          this.env.log('warn', 'pre-phase: failed', { peer: peer.config.name, reason })
+          this.listener.failed(now, peer.config.name, reason)
+        }
+      }
+    }
+  }
+
+  /** A socket's error is as good as a lost datagram: retransmission takes care of it. */
+  private send(peer: PeerRecord, local: Endpoint, remote: Endpoint, message: Uint8Array): void {
+    try {
+      this.env.send(local, remote, message)
+    } catch (error) {
+      this.env.count('prephase.send-failed')
+      this.env.log('debug', 'pre-phase: a message could not be sent', {
+        peer: peer.config.name,
+        error: String(error),
+      })
+    }
+  }
+
+  // Helpers
+
+  private peer(name: string): PeerRecord {
+    const peer = this.sources.peers.find((p) => p.config.name === name)
+    if (peer === undefined) throw new InternalError(`no pre-phase is configured for peer ${name}`)
+    return peer
+  }
+
+  private refuse(now: Millis, peer: PeerRecord, cause: Cause, fields?: Record<string, unknown>): void {
+    if (TELLING.has(cause)) peer.lastRefusal = cause
+    this.refusals.refuse(now, cause, peer.config.name, fields)
+  }
+
+  private tell(
+    peer: PeerRecord,
+    before: string,
+    after: string,
+    story: string,
+    cookie: Uint8Array | string | undefined,
+  ): void {
+    if (before === after) return
+    const shown = cookie === undefined || typeof cookie === 'string' ? cookie : hex(cookie)
+    this.env.log('debug', `pre-phase: ${story}`, { peer: peer.config.name, state: after, cookie: shown })
+  }
+
+  /** Random, not zero, not in use. */
+  private newCookie(): Uint8Array {
+    for (let i = 0; i < 16; i++) {
+      const cookie = this.env.random(COOKIE_LEN)
+      const name = hex(cookie)
+      if (!isZero(cookie) && !this.sessions.has(name) && !this.attempts.has(name)) return cookie
+    }
+    throw new InternalError('the random source gives no usable cookie')
+  }
+
+  private newLabel(peer: PeerRecord): Uint8Array {
+    const label = nextLabel(this.env.wallTime(), this.env.timestamps.lastSent(peer.storeKey))
+    if (label === undefined) throw new ConfigError('the stored timestamp is the highest possible')
+    this.env.timestamps.setLastSent(peer.storeKey, label)
+    return label
+  }
+
+  /** Whatever goes wrong inside stays inside. */
+  private guard(now: Millis, peer: string | undefined, run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      if (error instanceof WireError)
+        this.refusals.refuse(now, 'malformed', peer, { field: error.field, why: error.message })
+      else this.refusals.refuse(now, 'internal', peer, { error: String(error) })
+    }
+  }
+}
