@@ -9,7 +9,8 @@ export interface Slab {
   readonly address: number
   /**
    * First octet of a scratch area of SCRATCH_LEN octets, for what has no place in a packet: nonces, AAD with ESN,
-   * computed ICVs. Whoever uses it holds it only within one synchronous call.
+   * computed ICVs. Whoever uses it holds it only within one synchronous call. Its first SCRATCH_IPSEC octets are for the
+   * crypto engines, the rest is for src/ipsec, which hands the engines offsets in it.
    */
   readonly scratch: number
   /** The WebAssembly memory behind `bytes`, where it is one: SIMD kernels can then work on it. */
@@ -17,6 +18,8 @@ export interface Slab {
 }
 
 export const SCRATCH_LEN = 1024
+/** Where, from `scratch`, the part of src/ipsec begins. */
+export const SCRATCH_IPSEC = 512
 
 /**
  * A slab for the portable path, tests and pcap replay: ordinary memory with its scratch area in front.

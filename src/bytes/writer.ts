@@ -25,7 +25,8 @@ export class Writer {
   }
 
   u8(v: number): this {
-    this.buf[this.room(1)] = v
+    const at = this.room(1) // before `this.buf` is read: it may be replaced
+    this.buf[at] = v
     return this
   }
 
@@ -46,7 +47,8 @@ export class Writer {
   }
 
   bytes(b: Uint8Array): this {
-    this.buf.set(b, this.room(b.length))
+    const at = this.room(b.length)
+    this.buf.set(b, at)
     return this
   }
 

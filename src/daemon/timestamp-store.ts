@@ -1,5 +1,6 @@
 import {
   closeSync,
+  constants,
   fstatSync,
   fsyncSync,
   mkdirSync,
@@ -152,10 +153,13 @@ function damaged(path: string, why: string): ConfigError {
 }
 
 function readSmall(path: string): string {
-  const fd = system('open', path, () => openSync(path, 'r'))
+  // O_NONBLOCK: a FIFO without a writer must not hold up the start.
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK
+  const fd = system('open', path, () => openSync(path, flags))
   try {
-    const { size } = system('fstat', path, () => fstatSync(fd))
-    if (size > FILE_OCTETS_MAX) throw damaged(path, `it has ${size} octets`)
+    const info = system('fstat', path, () => fstatSync(fd))
+    if (!info.isFile()) throw damaged(path, 'it is no regular file')
+    if (info.size > FILE_OCTETS_MAX) throw damaged(path, `it has ${info.size} octets`)
     return system('read', path, () => readFileSync(fd, 'utf8'))
   } finally {
     closeSync(fd)

@@ -1,16 +1,23 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import type { EngineName } from '../crypto/types.js'
-import { InternalError, type SallyportError, SystemError } from '../errors.js'
+import { InternalError } from '../errors.js'
 import { DROP_NAMES } from '../ipsec/drop.js'
 import { closeFd } from '../net/fd.js'
 import { openRawSocket, openUdpSocket, sendDatagram } from '../net/open-socket.js'
 import { openTun, type TunOffload } from '../net/tun.js'
 import { Wakeup } from '../net/wakeup.js'
 import type { PolicySpec, Sadb, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
-import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import { NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
+import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import { Counters, LANE_COUNTERS, type LaneCounter, SA_SLOTS } from './counters.js'
-import { type EngineReport, type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
+import {
+  type EngineReport,
+  type FromLane,
+  type LaneOptions,
+  MAIL,
+  type SocketSpec,
+  type ToLane,
+} from './messages.js'
 
 /** Port of UDP-encapsulated ESP and of IKE behind a NAT (RFC 3947, RFC 3948). */
 export const NAT_T_PORT = 4500
@@ -159,7 +166,8 @@ export class Dataplane implements Sadb {
       })
       this.worker.on('exit', (status) => {
         this.stopping?.()
-        if (started && !this.stopped) this.fault(new InternalError(`the lane ended by itself with status ${status}`))
+        if (started && !this.stopped)
+          this.fault(new InternalError(`the lane ended by itself with status ${status}`))
       })
       this.port.on('message', (message: FromLane) => {
         if (message.op === 'ready') {
@@ -285,7 +293,8 @@ export class Dataplane implements Sadb {
         integrityId: integrity?.id,
         packets: this.counters.getSa(slot, 'packets'),
         octets: this.counters.getSa(slot, 'octets'),
-        sequence: this.counters.getSa(slot, 'sequenceHigh') * 2 ** 32 + this.counters.getSa(slot, 'sequenceLow'),
+        sequence:
+          this.counters.getSa(slot, 'sequenceHigh') * 2 ** 32 + this.counters.getSa(slot, 'sequenceLow'),
         ageMs: now - addedMs,
         idleMs: lastUse === 0 ? undefined : Math.max(0, performance.timeOrigin + now - lastUse),
       }
@@ -319,4 +328,43 @@ interface Opened {
   readonly wakeup: Wakeup
   readonly fds: readonly number[]
   readonly features: Record<string, boolean>
+}
+
+/** Opens everything or nothing. */
+function open(options: DataplaneOptions): Opened {
+  const fds: number[] = []
+  try {
+    const tun = openTun({ name: options.tunName, offload: options.offload.tun })
+    fds.push(tun.fd)
+    const sockets: SocketSpec[] = []
+    for (const local of options.locals) {
+      const udp = openUdpSocket({
+        local,
+        port: NAT_T_PORT,
+        mark: options.fwmark,
+        gro: options.offload.udpGro,
+      })
+      fds.push(udp.fd)
+      const gso = options.offload.udpGso && udp.gso
+      sockets.push({ ...udp, kind: 'udp', protocol: 17, local, gso })
+      for (const protocol of [ESP, AH]) {
+        const raw = openRawSocket({ local, protocol, mark: options.fwmark, headerIncluded: true })
+        fds.push(raw.fd)
+        sockets.push({ ...raw, kind: 'raw', protocol, local, gro: false, gso: false })
+      }
+    }
+    const wakeup = Wakeup.open()
+    const udp = sockets.filter((s) => s.kind === 'udp')
+    const features = {
+      vnetHeader: tun.vnetHeader,
+      tunTso: tun.offload === 'tso' || tun.offload === 'uso',
+      tunUso: tun.offload === 'uso',
+      udpGro: udp.some((s) => s.gro),
+      udpGso: udp.some((s) => s.gso),
+    }
+    return { tun, sockets, wakeup, fds, features }
+  } catch (error) {
+    for (const fd of fds) closeFd(fd)
+    throw error
+  }
 }

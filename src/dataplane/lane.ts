@@ -1,28 +1,28 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { type SumKernel, sumKernel } from '../bytes/simd/sum-kernel.js'
 import type { Slab } from '../bytes/slab.js'
-import { selectEngines } from '../crypto/select.js'
+import type { selectEngines } from '../crypto/select.js'
 import { nativeSlab } from '../ffi/slab.js'
 import { ACQUIRE, DROP } from '../ipsec/drop.js'
-import { Inbound } from '../ipsec/inbound.js'
-import { Outbound } from '../ipsec/outbound.js'
+import type { Inbound } from '../ipsec/inbound.js'
+import type { Outbound } from '../ipsec/outbound.js'
 import { createInboundSa, createOutboundSa, type OutboundSa } from '../ipsec/sa.js'
 import { Sad } from '../ipsec/sad.js'
 import { Spd } from '../ipsec/spd.js'
-import { FfiIoVectors } from '../net/iovectors.js'
+import { NativeIoVectors } from '../net/iovectors.js'
 import { FfiPacketSocket } from '../net/packet-socket.js'
-import { Poller } from '../net/poller.js'
-import { FfiTunQueue } from '../net/tun.js'
+import type { Poller } from '../net/poller.js'
+import { NativeTunQueue } from '../net/tun-queue.js'
 import type { PacketSocket, RxBatch, TunQueue } from '../net/types.js'
-import { Wakeup } from '../net/wakeup.js'
+import type { Wakeup } from '../net/wakeup.js'
 import type { SaExpiry, SaSpec } from '../sadb/sa-spec.js'
 import { VNET_HDR_LEN } from '../wire/virtio-net-hdr.js'
-import { Coalescer, type CoalescedSink, coalescerHeaderRoom, SEGMENTS_MAX } from './coalescing.js'
+import { type CoalescedSink, Coalescer, coalescerHeaderRoom, SEGMENTS_MAX } from './coalescing.js'
 import { C, Counters } from './counters.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
 import { PendingPackets, pendingRoom } from './pending.js'
 import { completeChecksum, SEGMENT_HEADER_MAX, Segmenter } from './segmentation.js'
-import { TxQueue } from './tx-queue.js'
+import type { TxQueue } from './tx-queue.js'
 
 /** A TUN read brings at most a 64 KiB packet and its vnet header. */
 const TUN_READ_MAX = VNET_HDR_LEN + 65_535
@@ -120,7 +120,7 @@ export class Lane {
       writeOne: (packet, length) => this.writeTun(packet, length),
       writeMany: (vectors, count) => this.writeJoined(vectors, count),
     }
-    this.vectors = new FfiIoVectors(this.slab, SEGMENTS_MAX + 1)
+    this.vectors = new NativeIoVectors(this.slab, SEGMENTS_MAX + 1)
     this.coalescer = new Coalescer(this.slab, take(coalescerHeaderRoom), this.vectors, sink)
     this.pending = new PendingPackets(this.slab, take(pendingRoom))
     this.outBase = take(OUT_ROOM)
@@ -162,23 +162,3 @@ export class Lane {
     return work
   }
 
-  private fromTun(at: number, length: number): void {
-    this.counters.add(C.tunReadOctets, length)
-    const v = this.slab.view
-    let segmentSize = 0
-    if (this.header !== 0) {
-      const header = at - VNET_HDR_LEN
-      const kind = vnetGsoType(this.slab.bytes, header)
-      if (kind !== VNET_GSO_NONE) segmentSize = v.getUint16(header + 4, true)
-      else if (vnetNeedsChecksum(this.slab.bytes, header)) {
-        const start = v.getUint16(header + 6, true)
-        const offset = v.getUint16(header + 8, true)
-        if (!completeChecksum(this.slab, this.sum, at, length, start, offset)) return this.drop(DROP.MALFORMED_INNER)
-      }
-    }
-    this.protect(at, length, segmentSize)
-  }
-
-  /** Looks up the SA of a packet, once for all its segments, and seals it into the out area. */
-  private protect(at: number, length: number, segmentSize: number): void {
-  }

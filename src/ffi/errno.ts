@@ -5,6 +5,7 @@ import { getSystemErrorMap } from 'node:util'
 export const EPERM = constants.errno.EPERM
 export const ENOENT = constants.errno.ENOENT
 export const EINTR = constants.errno.EINTR
+export const EBADF = constants.errno.EBADF
 export const EIO = constants.errno.EIO
 export const ENXIO = constants.errno.ENXIO
 export const EAGAIN = constants.errno.EAGAIN
@@ -18,6 +19,7 @@ export const EPROTONOSUPPORT = constants.errno.EPROTONOSUPPORT
 export const EAFNOSUPPORT = constants.errno.EAFNOSUPPORT
 export const EADDRINUSE = constants.errno.EADDRINUSE
 export const EADDRNOTAVAIL = constants.errno.EADDRNOTAVAIL
+export const EOPNOTSUPP = constants.errno.EOPNOTSUPP
 export const ENOBUFS = constants.errno.ENOBUFS
 
 const names = new Map<number, string>(Object.entries(constants.errno).map(([name, n]) => [n, name]))

@@ -5,7 +5,7 @@ import { NativeMemory, setWord64 } from '../ffi/native-memory.js'
 import type { IoVectors } from './types.js'
 
 /** A scatter/gather list over one slab, for `writev`. */
-export class FfiIoVectors implements IoVectors {
+export class NativeIoVectors implements IoVectors {
   readonly capacity: number
   /** Address of the first entry. */
   readonly address: number

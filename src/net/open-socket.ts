@@ -30,7 +30,7 @@ import {
   UDP_SEGMENT,
 } from '../ffi/constants.js'
 import { EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EPERM } from '../ffi/errno.js'
-import { addressFamily, sockaddr } from '../ffi/layout/sockaddr.js'
+import { addressFamily, SIN_PORT, SOCKADDR_STRIDE, sockaddr } from '../ffi/layout/sockaddr.js'
 import { libc } from '../ffi/libc.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import { systemError } from './system-error.js'
@@ -88,6 +88,8 @@ export interface OpenSocket {
 }
 
 export interface OpenUdpSocket extends OpenSocket {
+  /** The port it is bound to. */
+  readonly port: number
   /** UDP_GRO is on: slots need room for 65 535 octets. */
   readonly gro: boolean
   /** UDP_SEGMENT is known to the kernel; a device or a route can still refuse it when sending. */
@@ -98,7 +100,8 @@ export interface OpenUdpSocket extends OpenSocket {
 export function openUdpSocket(options: UdpSocketOptions): OpenUdpSocket {
   const { local, port, checksum = true, reusePort = false, gro = false } = options
   const where = `UDP port ${port} of ${formatIp(local)}`
-  return open(options, SOCK_DGRAM, IPPROTO_UDP, port, where, (fd, family) => {
+  const socket = open(options, SOCK_DGRAM, IPPROTO_UDP, port, where, (fd, family) => {
+    if (family === 6) must(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, 'IPV6_V6ONLY', where)
     if (reusePort) must(fd, SOL_SOCKET, SO_REUSEPORT, 1, 'SO_REUSEPORT', where)
     if (!checksum && family === 4) must(fd, SOL_SOCKET, SO_NO_CHECK, 1, 'SO_NO_CHECK', where)
     const c = libc()
@@ -106,6 +109,13 @@ export function openUdpSocket(options: UdpSocketOptions): OpenUdpSocket {
     const gso = (checksum || family === 6) && c.setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, 0) >= 0
     return { fd, family, gro: granted, gso }
   })
+  return { ...socket, port: port === 0 ? boundPort(socket.fd) : port }
+}
+
+function boundPort(fd: number): number {
+  const name = new Uint8Array(SOCKADDR_STRIDE)
+  libc().getsockname(fd, name)
+  return (name[SIN_PORT]! << 8) | name[SIN_PORT + 1]!
 }
 
 /** @throws SystemError naming address, protocol and what to do; no descriptor stays open then */
@@ -129,7 +139,7 @@ export function sendDatagram(fd: number, address: IpAddress, port: number, datag
   return libc().sendto(fd, datagram, 0, sockaddr(address, port))
 }
 
-/** UDP_GRO came with Linux 5.0; before 5.12 it also joined datagrams whose socket could not take them. */
+/** UDP_GRO came with Linux 5.0, but its last fixes of checksums and tunnels only with 5.12. */
 export function groIsSound(kernelRelease: string): boolean {
   const [major = 0, minor = 0] = kernelRelease.split('.').map((part) => Number.parseInt(part, 10))
   return major > 5 || (major === 5 && minor >= 12)
@@ -156,7 +166,6 @@ function open<T extends OpenSocket>(
       must(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC[df], 'IP_MTU_DISCOVER', where)
       must(fd, IPPROTO_IP, IP_RECVTOS, 1, 'IP_RECVTOS', where)
     } else {
-      must(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, 'IPV6_V6ONLY', where)
       must(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC[df], 'IPV6_MTU_DISCOVER', where)
       must(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1, 'IPV6_RECVTCLASS', where)
     }

@@ -19,7 +19,7 @@ import type { PacketSocket, RxBatch, TxBatch } from './types.js'
  *   failed: the next call, starting with it, says why. -ENOBUFS: the device's queue is full. -EMSGSIZE: larger than the
  *   path, with DF set. -EPERM: a packet filter refused it. -EINVAL, -EIO: segmentation is not possible here.
  */
-export class FfiPacketSocket implements PacketSocket {
+export class NativePacketSocket implements PacketSocket {
   readonly fd: number
   readonly family: 4 | 6
   readonly kind: 'udp' | 'raw'

@@ -2,7 +2,7 @@ import type { Slab } from '../bytes/slab.js'
 import { InternalError } from '../errors.js'
 import { EAGAIN } from '../ffi/errno.js'
 import { type Libc, libc } from '../ffi/libc.js'
-import { FfiIoVectors } from './iovectors.js'
+import { NativeIoVectors } from './iovectors.js'
 import type { IoVectors, TunQueue } from './types.js'
 
 /**
@@ -15,7 +15,7 @@ import type { IoVectors, TunQueue } from './types.js'
  *
  * Offsets outside the slab throw InternalError: they are a fault of the caller, and the kernel would not notice it.
  */
-export class FfiTunQueue implements TunQueue {
+export class NativeTunQueue implements TunQueue {
   readonly fd: number
   readonly vnetHeader: boolean
   private readonly c: Libc
@@ -44,7 +44,7 @@ export class FfiTunQueue implements TunQueue {
   }
 
   writev(vectors: IoVectors, count: number): number {
-    if (!(vectors instanceof FfiIoVectors) || count > vectors.capacity)
+    if (!(vectors instanceof NativeIoVectors) || count > vectors.capacity)
       throw new InternalError('wrong vectors')
     const n = this.c.writev(this.fd, vectors.address, count)
     return n === -EAGAIN ? 0 : n

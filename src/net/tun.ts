@@ -22,13 +22,10 @@ import {
   TUNSETVNETHDRSZ,
 } from '../ffi/layout/ifreq.js'
 import { libc } from '../ffi/libc.js'
+import { VNET_HDR_LEN } from '../wire/virtio-net-hdr.js'
 import { systemError } from './system-error.js'
 
-export { FfiTunQueue } from './tun-queue.js'
-
 const TUN_PATH = '/dev/net/tun'
-/** Length of the virtio_net_hdr without its optional fields. */
-const VNET_HDR_LEN = 10
 
 /**
  * How much the device may leave to its reader, from all to nothing. `none` still has the vnet header, which writes of

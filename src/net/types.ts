@@ -27,6 +27,7 @@ export interface RxBatch {
   readonly at: Int32Array
   /** Octets of room in each slot. */
   readonly room: number
+  /** Octets received; 0 for an empty datagram and for one that was longer than its room. */
   readonly length: Int32Array
   /** UDP_GRO: length of each datagram but the last; 0 = the slot holds one datagram. */
   readonly segment: Int32Array

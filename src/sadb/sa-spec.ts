@@ -51,6 +51,8 @@ export interface SaKey {
   readonly direction: Direction
   readonly protocol: SaProtocol
   readonly spi: number
+  /** Outbound SPIs are chosen by the peers, and two peers may choose the same: with its policy the SA is named for sure. */
+  readonly policy?: number
 }
 
 /** One SPD entry: traffic between the selectors is protected by the newest outbound SA with this policy's id. */

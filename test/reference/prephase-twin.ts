@@ -93,7 +93,8 @@ export function classicTwin(x: TwinInput): TwinOutput {
 export function hardenedTwin(x: TwinInput): TwinOutput {
   const vid = sha256(ascii('sallyport dynamic PSK hardened 1')).subarray(0, 16)
   const p = extract(ascii('sallyport hardened 1'), x.kab)
-  const info = (label: string, ...ctx: Buffer[]): Buffer => Buffer.concat([ascii(label), Buffer.of(0), ...ctx])
+  const info = (label: string, ...ctx: Buffer[]): Buffer =>
+    Buffer.concat([ascii(label), Buffer.of(0), ...ctx])
   const l = (b: Buffer): Buffer => Buffer.concat([Buffer.of(b.length >> 8, b.length & 255), b])
   const t = Buffer.alloc(12)
   t.writeBigUInt64BE(2n ** 62n + 10n + BigInt(x.seconds), 0)
@@ -101,12 +102,22 @@ export function hardenedTwin(x: TwinInput): TwinOutput {
 
   const nonce1 = Buffer.concat([t, xor(x.na, expand(p, info('mask i', x.ci, l(x.ida), t), 32))])
   const step1 = (hash: Buffer): Buffer =>
-    message(x.ci, ZERO8, VID, 1, [payload(ID, vid), payload(NONCE, x.ida), payload(HASH, nonce1), payload(0, hash)])
+    message(x.ci, ZERO8, VID, 1, [
+      payload(ID, vid),
+      payload(NONCE, x.ida),
+      payload(HASH, nonce1),
+      payload(0, hash),
+    ])
   const m1 = step1(hmac(expand(p, info('mac 1'), 32), step1(ZERO32)))
 
   const nonce2 = xor(x.nb, expand(p, info('mask r', x.ci, x.cr, l(x.ida), l(x.idb)), 32))
   const step2 = (hash: Buffer): Buffer =>
-    message(x.ci, x.cr, VID, 2, [payload(ID, vid), payload(NONCE, x.idb), payload(HASH, nonce2), payload(0, hash)])
+    message(x.ci, x.cr, VID, 2, [
+      payload(ID, vid),
+      payload(NONCE, x.idb),
+      payload(HASH, nonce2),
+      payload(0, hash),
+    ])
   const q2 = expand(extract(p, x.na), info('proof r'), 32)
   const m2 = step2(hmac(q2, m1, step2(ZERO32)))
 

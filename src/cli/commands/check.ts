@@ -66,9 +66,7 @@ function summarizePeer(config: GatewayConfig, peer: PeerSettings) {
 }
 
 function summarizePolicy(config: GatewayConfig, policy: PolicySettings) {
-  const child = config.ike
-    .find((p) => p.name === policy.peer)
-    ?.children.find((c) => c.policy === policy.id)
+  const child = config.ike.find((p) => p.name === policy.peer)?.children.find((c) => c.policy === policy.id)
   return {
     id: policy.id,
     peer: policy.peer,

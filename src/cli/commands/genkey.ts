@@ -5,7 +5,7 @@ import { wipe } from '../../bytes/octets.js'
 import { encryptionInfo, integrityInfo } from '../../crypto/algorithms.js'
 import { ConfigError, SystemError } from '../../errors.js'
 import { formatKeyText, KEY_LEN, keyFingerprint, parseKeyText } from '../../ike/prephase/key.js'
-import { parseChildProposal } from '../../ike/proposals.js'
+import { type ChildProposal, parseChildProposal } from '../../ike/proposals.js'
 
 interface Options {
   readonly output?: string
@@ -79,8 +79,11 @@ function manualKeys(sas: readonly string[]): string {
     const m = /^(0x[0-9a-fA-F]{1,8}|\d{1,10}):([a-z0-9-]{1,64})$/.exec(sa)
     const spi = m ? Number(m[1]) : 0
     if (!m || spi < 256 || spi > 0xffff_ffff)
-      throw new ConfigError(`--sa ${sa}: expected SPI:ALGORITHMS with an SPI from 256, such as 0x1001:aes128-sha256`)
-    if (seen.has(spi)) throw new ConfigError(`--sa ${sa}: the SPI is there already; every SA has one of its own`)
+      throw new ConfigError(
+        `--sa ${sa}: expected SPI:ALGORITHMS with an SPI from 256, such as 0x1001:aes128-sha256`,
+      )
+    if (seen.has(spi))
+      throw new ConfigError(`--sa ${sa}: the SPI is there already; every SA has one of its own`)
     seen.add(spi)
     lines.push(...keysOf(spi, m[2]!))
   }
@@ -88,9 +91,7 @@ function manualKeys(sas: readonly string[]): string {
 }
 
 function keysOf(spi: number, algorithms: string): string[] {
-  // Integrity alone is AH, or what of ESP's goes with NULL.
-  const ah = !/^(aes\d*|null|chacha|3des)/.test(algorithms) || /^aes(xcbc|cmac)/.test(algorithms)
-  const proposal = parseChildProposal(ah ? 'ah' : 'esp', algorithms)
+  const proposal = manualProposal(algorithms)
   const cipher = encryptionInfo(proposal.encryption?.id ?? 0)
   if (cipher?.kind === 'aead')
     throw new ConfigError(
@@ -104,6 +105,15 @@ function keysOf(spi: number, algorithms: string): string[] {
   ]
 }
 
+/** ESP, or what is no ESP proposal and names an integrity algorithm alone: AH. */
+function manualProposal(algorithms: string): ChildProposal {
+  try {
+    return parseChildProposal('ah', algorithms)
+  } catch {
+    return parseChildProposal('esp', algorithms)
+  }
+}
+
 /** Writes a file that was not there before, and that only its owner can read from its first moment on. */
 function writeNew(path: string, text: string): void {
   let fd: number
@@ -113,7 +123,12 @@ function writeNew(path: string, text: string): void {
     const e = error as NodeJS.ErrnoException
     if (e.code === 'EEXIST')
       throw new ConfigError(`${path} exists and is not overwritten; remove it first, or name another file`)
-    throw new SystemError('open', Math.abs(e.errno ?? 0), `${path} cannot be written: ${e.code ?? e.message}`, { cause: e })
+    throw new SystemError(
+      'open',
+      Math.abs(e.errno ?? 0),
+      `${path} cannot be written: ${e.code ?? e.message}`,
+      { cause: e },
+    )
   }
   try {
     fchmodSync(fd, 0o600)

@@ -1,10 +1,11 @@
-import { type IpAddress, parseIp, parsePrefix, type Prefix } from '../../wire/ip-address.js'
+import { type IpAddress, type Prefix, parseIp, parsePrefix } from '../../wire/ip-address.js'
 
 // Readers of single values. Each returns undefined for what it does not take; the schema says what was expected.
 
 /** Names of peers and children appear in logs, file names and on the control socket: a safe character set, bounded. */
 export const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
-export const NAME_EXPECTED = 'a name of at most 63 letters, digits, dots, dashes and underscores, a letter or digit first'
+export const NAME_EXPECTED =
+  'a name of at most 63 letters, digits, dots, dashes and underscores, a letter or digit first'
 
 /** IFNAMSIZ is 16 with the closing zero octet. */
 export const DEVICE_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/

@@ -39,7 +39,8 @@ export function readKeyFile(path: string): Buffer {
       throw new KeyFileRefusal(
         `${path} belongs to user ${info.uid}, who could change it; run: chown ${self} ${quote(path)}`,
       )
-    if (info.size === 0) throw new KeyFileRefusal(`${path} is empty; make a key with: sallyport genkey -o FILE`)
+    if (info.size === 0)
+      throw new KeyFileRefusal(`${path} is empty; make a key with: sallyport genkey -o FILE`)
     if (info.size > KEY_FILE_MAX)
       throw new KeyFileRefusal(`${path} has ${info.size} octets, more than ${KEY_FILE_MAX}: not a key file`)
     return readAll(fd, info.size)

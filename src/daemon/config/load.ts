@@ -60,7 +60,10 @@ function resolveConfig(source: YamlSource): GatewayConfig {
   crossCheck(source, peers)
   for (const [i, a] of root?.tun.addresses.entries() ?? [])
     if (peers.some((p) => sameIp(p.settings.local, a.address)))
-      source.problem(['tun', 'addresses', i], 'this is an underlay address; the TUN device needs one of its own, or none')
+      source.problem(
+        ['tun', 'addresses', i],
+        'this is an underlay address; the TUN device needs one of its own, or none',
+      )
   if (!root || source.problems.length > 0) {
     for (const peer of peers) {
       wipe(peer.ike?.key)

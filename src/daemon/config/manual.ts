@@ -31,7 +31,10 @@ export function resolveManual(
   const [first, second] = sas
   if (!first || !second) return undefined
   if (first.direction === second.direction) {
-    source.problem([...path, 1, 'direction'], `expected one outbound and one inbound SA, found two ${first.direction}`)
+    source.problem(
+      [...path, 1, 'direction'],
+      `expected one outbound and one inbound SA, found two ${first.direction}`,
+    )
     return undefined
   }
   if (sharesKey(first, second)) {
@@ -103,11 +106,17 @@ function algorithms(
   try {
     const proposal = parseChildProposal(policy.protocol, text)
     if (proposal.group !== 0) {
-      source.problem(at, 'a manual SA has no Diffie-Hellman group; expected a cipher and an integrity algorithm')
+      source.problem(
+        at,
+        'a manual SA has no Diffie-Hellman group; expected a cipher and an integrity algorithm',
+      )
       return undefined
     }
     if (proposal.integrity === 0) {
-      source.problem(at, 'has no integrity algorithm, which is refused (RFC 8221 section 5); expected e.g. aes128-sha256')
+      source.problem(
+        at,
+        'has no integrity algorithm, which is refused (RFC 8221 section 5); expected e.g. aes128-sha256',
+      )
       return undefined
     }
     return proposal

@@ -2,8 +2,13 @@ import { wipe } from '../../bytes/octets.js'
 import { ConfigError } from '../../errors.js'
 import type { ChildConfig, IkePeerConfig } from '../../ike/config.js'
 import type { Identity } from '../../ike/identity.js'
-import { parseKeyText, keyFingerprint } from '../../ike/prephase/key.js'
-import { type ChildProposal, type IkeProposal, parseChildProposal, parseIkeProposal } from '../../ike/proposals.js'
+import { keyFingerprint, parseKeyText } from '../../ike/prephase/key.js'
+import {
+  type ChildProposal,
+  type IkeProposal,
+  parseChildProposal,
+  parseIkeProposal,
+} from '../../ike/proposals.js'
 import type { SaProtocol, SaSpec } from '../../sadb/sa-spec.js'
 import { selectorContains, selectorOf, type TrafficSelector } from '../../wire/traffic-selector.js'
 import type { PeerSettings, PolicySettings } from './config.js'
@@ -48,7 +53,10 @@ export function resolvePeer(
   const children = readChildren(source, path, section, value)
   if (!section) return undefined
   if (section.local.length !== section.remote.length)
-    source.problem([...path, 'remote'], 'local and remote are of different families; expected two IPv4 or two IPv6 addresses')
+    source.problem(
+      [...path, 'remote'],
+      'local and remote are of different families; expected two IPv4 or two IPv6 addresses',
+    )
 
   const policies: PolicySettings[] = []
   const manual: SaSpec[] = []
@@ -116,7 +124,9 @@ function policyOf(peer: string, p: PeerSection, child: Child, id: number): Polic
     protocol: child.section.protocol,
     localTs: child.section.local,
     remoteTs: child.section.remote,
-    transparent: child.section.remote.some((ts) => selectorContains({ ...ts, protocol: 0, startPort: 0, endPort: 0xffff }, host)),
+    transparent: child.section.remote.some((ts) =>
+      selectorContains({ ...ts, protocol: 0, startPort: 0, endPort: 0xffff }, host),
+    ),
     manual: child.section.manual !== undefined,
     encapsulation: child.section.protocol === 'ah' ? 'raw' : p.encapsulation,
     local: p.local,
@@ -134,7 +144,10 @@ function checkChild(source: YamlSource, child: Child, peer: PeerSection, policy:
   for (const side of ['local', 'remote'] as const)
     for (const [i, ts] of section[side].entries())
       if (ts.start.length !== family)
-        source.problem([...path, side, i], 'all selectors of a child are of one family; make one child for IPv4 and one for IPv6')
+        source.problem(
+          [...path, side, i],
+          'all selectors of a child are of one family; make one child for IPv4 and one for IPv6',
+        )
 
   if (section.protocol === 'ah' && peer.encapsulation === 'udp')
     source.problem(
@@ -142,7 +155,8 @@ function checkChild(source: YamlSource, child: Child, peer: PeerSection, policy:
       'AH cannot be encapsulated in UDP (it protects the addresses that a NAT changes); set encapsulation: raw or auto, or use esp',
     )
   if (section.mode === 'transport') {
-    const text = 'transport mode protects the traffic between the two hosts themselves; expected just the underlay address of'
+    const text =
+      'transport mode protects the traffic between the two hosts themselves; expected just the underlay address of'
     if (!isHost(section.local, peer.local)) source.problem([...path, 'local'], `${text} this host (local)`)
     if (!isHost(section.remote, peer.remote)) source.problem([...path, 'remote'], `${text} the peer (remote)`)
   }
@@ -171,14 +185,22 @@ function refuseKeysOfManual(source: YamlSource, child: Child): void {
 function refuseKeysWithoutIke(source: YamlSource, path: KeyPath): void {
   for (const key of ['id', 'local_id', 'key_file', 'dynamic_psk', 'ike'])
     if (source.has([...path, key]))
-      source.problem([...path, key], 'has no use, as all children of this peer have manual SAs; remove it', 'key')
+      source.problem(
+        [...path, key],
+        'has no use, as all children of this peer have manual SAs; remove it',
+        'key',
+      )
 }
 
 function childConfig(source: YamlSource, child: Child, policy: PolicySettings): ChildConfig | undefined {
   const { section, path } = child
-  const texts = section.proposals ?? (section.protocol === 'ah' ? DEFAULT_AH_PROPOSALS : DEFAULT_ESP_PROPOSALS)
-  const proposals = parseAll(source, [...path, 'proposals'], texts, (text): ChildProposal =>
-    parseChildProposal(section.protocol satisfies SaProtocol, text),
+  const texts =
+    section.proposals ?? (section.protocol === 'ah' ? DEFAULT_AH_PROPOSALS : DEFAULT_ESP_PROPOSALS)
+  const proposals = parseAll(
+    source,
+    [...path, 'proposals'],
+    texts,
+    (text): ChildProposal => parseChildProposal(section.protocol satisfies SaProtocol, text),
   )
   if (!proposals) return undefined
   return {
@@ -208,7 +230,11 @@ function ikePeer(
   children: readonly ChildConfig[],
 ): IkePeerConfig | undefined {
   const localId = p.local_id ?? hostId
-  if (!localId) source.problem([...path, 'local_id'], 'is missing, and host.id as well; expected the identity of this host')
+  if (!localId)
+    source.problem(
+      [...path, 'local_id'],
+      'is missing, and host.id as well; expected the identity of this host',
+    )
   if (!p.id) source.problem([...path, 'id'], 'is missing; expected the identity that the peer proves')
   if (p.ike.version !== 1)
     source.problem([...path, 'ike', 'version'], 'IKEv2 is not available in this release; expected 1')
@@ -216,7 +242,9 @@ function ikePeer(
   const proposals = parseAll(source, [...path, 'ike', 'proposals'], texts, (text): IkeProposal => {
     const proposal = parseIkeProposal(text)
     if (p.ike.version === 1 && proposal.integrity === 0)
-      throw new ConfigError('IKEv1 has no authenticated ciphers for its own messages; expected e.g. aes128-sha256-modp2048')
+      throw new ConfigError(
+        'IKEv1 has no authenticated ciphers for its own messages; expected e.g. aes128-sha256-modp2048',
+      )
     return proposal
   })
   const key = loadKey(source, path, p)
@@ -262,7 +290,10 @@ function parseAll<T>(
 function loadKey(source: YamlSource, path: KeyPath, p: PeerSection): Uint8Array | undefined {
   const at = [...path, 'key_file']
   if (p.key_file === undefined) {
-    source.problem(at, 'is missing; expected the path of the key that this host shares with the peer, relative to this file')
+    source.problem(
+      at,
+      'is missing; expected the path of the key that this host shares with the peer, relative to this file',
+    )
     return undefined
   }
   const file = keyFilePath(source.file, p.key_file)

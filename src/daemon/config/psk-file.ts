@@ -18,7 +18,8 @@ export function parsePskFile(content: Uint8Array): Uint8Array | string {
   if (!line) return 'has no key in it'
   if (lines.length > 1) return `has more than one line (line ${lines[1]!.number}); expected one key`
   const key = decode(line.octets)
-  if (!key) return `line ${line.number} is none of: psk: TEXT, 0xHEX, 0sBASE64, a key made by sallyport genkey`
+  if (!key)
+    return `line ${line.number} is none of: psk: TEXT, 0xHEX, 0sBASE64, a key made by sallyport genkey`
   if (key.length >= PSK_MIN && key.length <= PSK_MAX) return key
   const length = key.length
   key.fill(0)

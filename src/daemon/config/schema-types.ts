@@ -5,7 +5,9 @@ import { describeValue, shorten } from './problems.js'
 // Building blocks of the schema. Every one says in its error what was expected and what was found.
 
 const wrong = (expected: string, value: unknown): string =>
-  value === undefined ? `is missing; expected ${expected}` : `expected ${expected}, found ${describeValue(value)}`
+  value === undefined
+    ? `is missing; expected ${expected}`
+    : `expected ${expected}, found ${describeValue(value)}`
 
 /** A mapping with exactly these keys. The message of an `unrecognized_keys` issue has one line a key. */
 export function mapping<S extends z.ZodRawShape>(shape: S) {

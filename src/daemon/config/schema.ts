@@ -37,7 +37,7 @@ const keyPath = () =>
   privateText('the path of a key file (the key itself never stands in the configuration)', (v) =>
     v !== '' &&
     v.length <= 1024 &&
-    !/[\x00-\x1f]|\s:|:\s/.test(v) &&
+    !/\p{Cc}|\s:|:\s/u.test(v) &&
     !/^0[xs]/i.test(v) &&
     !/[0-9a-fA-F]{32}/.test(v) &&
     !/[A-Za-z0-9+]{40}/.test(v)
@@ -51,8 +51,7 @@ const duration = (min: number, max: number, range: string) =>
     return seconds !== undefined && seconds >= min && seconds <= max ? seconds : undefined
   })
 
-const underlay = () =>
-  text('an IP address of the underlay (a unicast one, no name)', (v) => parseUnicast(v))
+const underlay = () => text('an IP address of the underlay (a unicast one, no name)', (v) => parseUnicast(v))
 
 const selector = () =>
   z.unknown().transform((value, context) => {
@@ -84,7 +83,8 @@ const tunSchema = mapping({
     .unknown()
     .transform((value, context): number | 'auto' => {
       if (value === 'auto') return value
-      if (typeof value === 'number' && Number.isInteger(value) && value >= 576 && value <= 65_535) return value
+      if (typeof value === 'number' && Number.isInteger(value) && value >= 576 && value <= 65_535)
+        return value
       context.issues.push({
         code: 'custom',
         message: 'expected auto, or a whole number from 576 to 65535',
@@ -181,7 +181,8 @@ export const childSchema = mapping({
   replay_window: z
     .unknown()
     .transform((value, context): number => {
-      if (typeof value === 'number' && value >= 32 && value <= REPLAY_WINDOW_MAX && value % 32 === 0) return value
+      if (typeof value === 'number' && value >= 32 && value <= REPLAY_WINDOW_MAX && value % 32 === 0)
+        return value
       const message = `expected a multiple of 32 from 32 to ${REPLAY_WINDOW_MAX}, in packets`
       context.issues.push({ code: 'custom', message, input: value })
       return z.NEVER

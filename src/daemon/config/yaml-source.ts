@@ -94,7 +94,13 @@ export class YamlSource {
     if (this.found.length >= PROBLEMS_MAX) return
     const { line, col } = this.lines.linePos(offset)
     const text = message.replaceAll('\n', ' ')
-    this.found.push({ file: this.file, line: Math.max(1, line), column: Math.max(1, col), key, message: text })
+    this.found.push({
+      file: this.file,
+      line: Math.max(1, line),
+      column: Math.max(1, col),
+      key,
+      message: text,
+    })
   }
 
   /** Offset of the value at the path, or of the nearest thing around it that exists. */

@@ -52,8 +52,10 @@ export class ControlClient {
   /** Runs a command and gives its answer. @throws ControlError when the daemon refuses it or does not answer in time */
   async request(command: string, message: ViciMessage = {}, timeoutMs = ANSWER_MS): Promise<ViciMessage> {
     const answer = await this.exchange(emitPacket(PACKET.CMD_REQUEST, command, message), timeoutMs)
-    if (answer.type === PACKET.CMD_UNKNOWN) throw new ControlError(`the daemon does not know the command ${command}`)
-    if (answer.type !== PACKET.CMD_RESPONSE) throw new ControlError(`the daemon answered with packet type ${answer.type}`)
+    if (answer.type === PACKET.CMD_UNKNOWN)
+      throw new ControlError(`the daemon does not know the command ${command}`)
+    if (answer.type !== PACKET.CMD_RESPONSE)
+      throw new ControlError(`the daemon answered with packet type ${answer.type}`)
     if (textOf(answer.message, 'success') === 'no')
       throw new ControlError(textOf(answer.message, 'errmsg') ?? `the daemon refused ${command}`)
     return answer.message
@@ -65,7 +67,8 @@ export class ControlClient {
     this.listener = (m) => events.push(m)
     try {
       const confirm = await this.exchange(emitPacket(PACKET.EVENT_REGISTER, event), ANSWER_MS)
-      if (confirm.type !== PACKET.EVENT_CONFIRM) throw new ControlError(`the daemon does not know the event ${event}`)
+      if (confirm.type !== PACKET.EVENT_CONFIRM)
+        throw new ControlError(`the daemon does not know the event ${event}`)
       await this.request(command, message)
       await this.exchange(emitPacket(PACKET.EVENT_UNREGISTER, event), ANSWER_MS)
     } finally {

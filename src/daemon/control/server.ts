@@ -1,5 +1,6 @@
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
+import { dirname } from 'node:path'
 import { ControlError, SallyportError, SystemError } from '../../errors.js'
 import { probeSocket } from './probe.js'
 import type { ViciMessage } from './vici-message.js'
@@ -11,11 +12,14 @@ export const CLIENTS_MAX = 32
 const QUEUED_MAX = 16
 /** Octets that wait for a client that does not read; beyond it the client is dropped. */
 const UNSENT_MAX = 8 * 1024 * 1024
-/** A client that sends half a packet and no more is dropped after this. */
-const HALF_PACKET_MS = 30_000
+/** A client that sends half a packet and no more, or does not read what it asked for, is dropped after this. */
+const STALL_MS = 30_000
 
-/** Sends an event to the client that runs the command, if it has registered for it; for streamed answers. */
-export type Emit = (event: string, message: ViciMessage) => void
+/**
+ * Sends an event to the client that runs the command, if it has registered for it; for streamed answers. Resolves when
+ * the client can take more. @throws ControlError when it is gone
+ */
+export type Emit = (event: string, message: ViciMessage) => Promise<void>
 /** Answers a command. A SallyportError that it throws becomes `success: no` with its message. */
 export type Command = (request: ViciMessage, emit: Emit) => ViciMessage | Promise<ViciMessage>
 
@@ -24,6 +28,7 @@ export interface ControlServerOptions {
   readonly commands: Readonly<Record<string, Command>>
   /** Events that clients may register for. */
   readonly events: readonly string[]
+  readonly stallMs?: number
   log(level: 'debug' | 'warn', message: string, fields?: Record<string, unknown>): void
 }
 
@@ -69,7 +74,12 @@ export class ControlServer {
     return new Promise((resolve, reject) => {
       const failed = (error: NodeJS.ErrnoException) =>
         reject(
-          new SystemError('bind', Math.abs(error.errno ?? 0), `control socket ${path}: ${reasonOf(error)}`, { cause: error }),
+          new SystemError(
+            'bind',
+            Math.abs(error.errno ?? 0),
+            `control socket ${path}: ${reasonOf(path, error)}`,
+            { cause: error },
+          ),
         )
       // Nobody may connect between bind and chmod: the file is made with these permissions from the start.
       const mask = process.umask(0o177)
@@ -92,7 +102,8 @@ export class ControlServer {
 
   /** Sends an event to every client that has registered for it. */
   broadcast(event: string, message: ViciMessage): void {
-    for (const client of this.clients) this.emit(client, event, message)
+    for (const client of this.clients)
+      if (client.events.has(event)) this.send(client, emitPacket(PACKET.EVENT, event, message))
   }
 
   /** Answers what is under way, ends every connection and removes the socket file. */
@@ -145,7 +156,7 @@ export class ControlServer {
       return
     }
     if (client.splitter.waiting)
-      client.halfPacket = setTimeout(() => client.socket.destroy(), HALF_PACKET_MS).unref()
+      client.halfPacket = setTimeout(() => client.socket.destroy(), this.options.stallMs ?? STALL_MS).unref()
     if (client.queue.length > QUEUED_MAX) client.socket.pause()
     this.work(client).catch((error: unknown) => {
       this.options.log('warn', 'control client dropped', { error: String(error) })
@@ -176,8 +187,7 @@ export class ControlServer {
         client.events.add(packet.name)
         return this.send(client, emitPacket(PACKET.EVENT_CONFIRM, ''))
       case PACKET.EVENT_UNREGISTER:
-        if (!client.events.delete(packet.name))
-          return this.send(client, emitPacket(PACKET.EVENT_UNKNOWN, ''))
+        if (!client.events.delete(packet.name)) return this.send(client, emitPacket(PACKET.EVENT_UNKNOWN, ''))
         return this.send(client, emitPacket(PACKET.EVENT_CONFIRM, ''))
       default:
         this.options.log('warn', 'control client dropped: packet type of a server', { type: packet.type })
@@ -195,14 +205,26 @@ export class ControlServer {
       answer = await command(packet.message, (event, message) => this.emit(client, event, message))
     } catch (error) {
       const known = error instanceof SallyportError
-      if (!known) this.options.log('warn', 'control command failed', { command: packet.name, error: String(error) })
+      if (!known)
+        this.options.log('warn', 'control command failed', { command: packet.name, error: String(error) })
       answer = { success: 'no', errmsg: known ? error.message.slice(0, 4096) : 'internal error; see the log' }
     }
     this.send(client, emitPacket(PACKET.CMD_RESPONSE, '', answer))
   }
 
-  private emit(client: Client, event: string, message: ViciMessage): void {
-    if (client.events.has(event)) this.send(client, emitPacket(PACKET.EVENT, event, message))
+  private async emit(client: Client, event: string, message: ViciMessage): Promise<void> {
+    if (!client.events.has(event)) return
+    this.send(client, emitPacket(PACKET.EVENT, event, message))
+    const { socket } = client
+    if (
+      socket.writableNeedDrain &&
+      !(await drained(socket, this.options.stallMs ?? STALL_MS)) &&
+      !socket.destroyed
+    ) {
+      this.options.log('warn', 'control client dropped: it does not read')
+      socket.destroy()
+    }
+    if (socket.destroyed) throw new ControlError('the control client is gone')
   }
 
   private send(client: Client, octets: Uint8Array): void {
@@ -213,6 +235,23 @@ export class ControlServer {
       client.socket.destroy()
     }
   }
+}
+
+/** True when the socket can take more, false when it is closed or takes nothing for `timeoutMs`. */
+function drained(socket: Socket, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const end = (good: boolean): void => {
+      clearTimeout(stalled)
+      socket.off('drain', yes)
+      socket.off('close', no)
+      resolve(good)
+    }
+    const yes = (): void => end(true)
+    const no = (): void => end(false)
+    const stalled = setTimeout(no, timeoutMs)
+    socket.on('drain', yes)
+    socket.on('close', no)
+  })
 }
 
 async function clearStale(path: string): Promise<void> {
@@ -231,13 +270,13 @@ async function clearStale(path: string): Promise<void> {
   }
 }
 
-function reasonOf(error: NodeJS.ErrnoException): string {
+function reasonOf(path: string, error: NodeJS.ErrnoException): string {
   switch (error.code) {
     case 'EACCES':
     case 'EPERM':
+      // libuv says EACCES for a missing directory too.
+      if (!existsSync(dirname(path))) return 'its directory does not exist; make it or set host.control'
       return 'not permitted; run as root or set host.control to a path of your own'
-    case 'ENOENT':
-      return 'its directory does not exist; make it or set host.control'
     default:
       return error.code ?? error.message
   }

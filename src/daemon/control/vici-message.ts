@@ -37,7 +37,8 @@ export function parseMessage(octets: Uint8Array): ViciMessage {
   const root: Section = Object.create(null)
   const open: Section[] = [root]
   for (let elements = 0; r.left > 0; elements++) {
-    if (elements === ELEMENTS_MAX) throw new WireError('vici message', r.at, `more than ${ELEMENTS_MAX} elements`)
+    if (elements === ELEMENTS_MAX)
+      throw new WireError('vici message', r.at, `more than ${ELEMENTS_MAX} elements`)
     const at = r.at
     const type = r.u8('vici element')
     const section = open[open.length - 1]!

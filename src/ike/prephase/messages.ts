@@ -15,7 +15,7 @@ import type { Scheme, Step } from './types.js'
 export const COOKIE_LEN = 8
 export const NONCE_LEN = 32
 export const HASH_LEN = 32
-/** No message is longer: the longest ID makes step 1 of hardened 407 octets. */
+/** No message is longer: the longest ID makes step 1 of hardened 395 octets. */
 export const PREPHASE_MESSAGE_MAX = 512
 
 /** RFC 2408 section 3.1. */

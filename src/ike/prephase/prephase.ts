@@ -1,10 +1,10 @@
-import { equalOctets, hex, isZero, wipe } from '../../bytes/octets.js'
+import { equalOctets, hex, isZero } from '../../bytes/octets.js'
 import { ConfigError, InternalError, WireError } from '../../errors.js'
 import type { IkeHeader } from '../../wire/ike/header.js'
 import { formatIp } from '../../wire/ip-address.js'
 import type { IkePeerConfig } from '../config.js'
 import type { Endpoint, IkeEnvironment, Millis } from '../environment.js'
-import { formatIdentity } from '../identity.js'
+import { admit } from './admission.js'
 import {
   attemptCookie,
   forget,
@@ -19,8 +19,7 @@ import { COOKIE_LEN, type MessageOf, parsePrephase } from './messages.js'
 import { type PeerRecord, type Session, SourceTable } from './peers.js'
 import { type Cause, explain, Refusals, TELLING } from './refusals.js'
 import { forgetSession, RESPONDER, type ResponderContext, type ResponderEvent } from './responder.js'
-import { goesFirst } from './simultaneous.js'
-import { compareLabels, LABEL_LEN, nextLabel } from './tai64n.js'
+import { nextLabel } from './tai64n.js'
 import type { PrephaseListener, PrephaseResult, PrephaseStatus } from './types.js'
 
 /**
@@ -64,9 +63,9 @@ export class Prephase {
   start(now: Millis, peerName: string): void {
     const peer = this.peer(peerName)
     const waits = peer.sessions.some((s) => s.state.kind === 'FINISHED' && now < s.state.until)
-    this.guard(now, peer.config.name, () =>
-      this.initiator(now, peer, { kind: waits ? 'START_AFTER_PEER' : 'START' }),
-    )
+    const event: InitiatorEvent = { kind: waits ? 'START_AFTER_PEER' : 'START' }
+    const sound = this.guard(now, peer.config.name, () => this.initiator(now, peer, event))
+    if (!sound && peer.initiator.kind === 'IDLE') this.abandon(now, peer)
   }
 
   /** Ends our own attempt, if any, without telling the listener. Exchanges that the peer began are left alone. */
@@ -90,13 +89,14 @@ export class Prephase {
   /** Repeats and expires what is due. Call it at nextDeadline() or soon after. */
   tick(now: Millis): void {
     for (const peer of this.sources.peers) {
-      const deadline = initiatorDeadline(peer.initiator)
-      this.guard(now, peer.config.name, () => {
-        if (deadline !== undefined && deadline <= now) this.initiator(now, peer, { kind: 'DUE' })
-        for (const s of [...peer.sessions]) {
-          if ('until' in s.state && s.state.until <= now) this.responder(now, peer, s, { kind: 'DUE' })
-        }
-      })
+      const due = (): boolean => (initiatorDeadline(peer.initiator) ?? now + 1) <= now
+      if (due()) this.guard(now, peer.config.name, () => this.initiator(now, peer, { kind: 'DUE' }))
+      // A deadline that is left in the past would be asked for again at once, for ever.
+      if (due()) this.abandon(now, peer)
+      for (const s of [...peer.sessions]) {
+        if ('until' in s.state && s.state.until <= now)
+          this.guard(now, peer.config.name, () => this.responder(now, peer, s, { kind: 'DUE' }))
+      }
     }
   }
 
@@ -218,52 +218,23 @@ export class Prephase {
     m: MessageOf<1>,
     message: Uint8Array,
   ): void {
-    const named = candidates.filter((p) => equalOctets(p.remoteId, m.id))
-    const peer = named.find((p) => p.config.dynamicPsk === m.scheme) ?? named[0]
-    if (peer === undefined) {
-      const own = candidates.some((p) => equalOctets(p.localId, m.id))
-      const id = formatIdentity({ type: m.id[0]!, value: m.id.subarray(4) })
-      return this.refuse(now, candidates[0]!, own ? 'own-id' : 'unknown-id', { id })
-    }
-    const setting = peer.config.dynamicPsk
-    if (setting !== m.scheme)
-      return this.refuse(now, peer, 'scheme-mismatch', { ours: setting, theirs: m.scheme })
-    if (m.scheme === 'classic' && !peer.classicRate.take(now)) return this.refuse(now, peer, 'rate-limit')
-    const na = peer.code.openStep1(ci, m, message)
-    if (na === undefined) return this.refuse(now, peer, 'bad-mac')
-    const refuse = (cause: Cause, fields?: Record<string, unknown>): void => {
-      wipe(na)
-      this.refuse(now, peer, cause, fields)
-    }
-    const label = new Uint8Array(m.nonce.subarray(0, LABEL_LEN))
-    if (m.scheme === 'hardened') {
-      const last = this.env.timestamps.lastAccepted(peer.storeKey)
-      if (last !== undefined && compareLabels(label, last) <= 0) return refuse('stale-timestamp')
-    }
-    if (goesFirst(peer.initiator, ci)) return refuse('peer-waits')
-    if (m.scheme === 'hardened') {
-      try {
-        this.env.timestamps.setLastAccepted(peer.storeKey, label)
-      } catch (error) {
-        return refuse('timestamp-store', { error: String(error) })
-      }
-    }
-    this.makeRoom(now, peer, 'HALF_OPEN', this.limits.halfOpenPerPeer, 'half-open')
+    const admission = admit(now, candidates, ci, m, message, this.env.timestamps)
+    const { peer } = admission
+    if (!admission.ok) return this.refuse(now, peer, admission.cause, admission.fields)
+    this.makeRoom(now, peer, 'HALF_OPEN', this.limits.halfOpenPerPeer - 1, 'half-open')
     const opened = {
       ci: new Uint8Array(ci),
       ida: peer.remoteId,
       idb: peer.localId,
-      na,
+      na: admission.na,
       m1: new Uint8Array(message),
     }
     const session: Session = { peer, cookie: hex(ci), cr: new Uint8Array(0), state: { kind: 'NEW' } }
-    peer.sessions.push(session)
-    this.sessions.set(session.cookie, session)
     this.responder(now, peer, session, { kind: 'STEP1', opened, path })
     this.initiator(now, peer, { kind: 'PEER_FIRST' })
   }
 
-  /** Drops the oldest session of a kind when the peer has `limit` of them. */
+  /** Drops the oldest session of a kind when the peer has more than `limit` of them. */
   private makeRoom(
     now: Millis,
     peer: PeerRecord,
@@ -272,7 +243,7 @@ export class Prephase {
     cause: Cause,
   ): void {
     const such = peer.sessions.filter((s) => s.state.kind === kind)
-    if (such.length < limit) return
+    if (such.length <= limit) return
     this.refuse(now, peer, cause)
     this.responder(now, peer, such[0]!, { kind: 'EVICT' })
   }
@@ -302,19 +273,23 @@ export class Prephase {
       if (event.kind === 'STEP1_AGAIN' || event.kind === 'STEP3') this.refuse(now, peer, 'unexpected-step')
       return
     }
-    if (event.kind === 'STEP3' && session.state.kind === 'HALF_OPEN')
-      this.makeRoom(now, peer, 'FINISHED', this.limits.finishedPerPeer, 'finished-limit')
     const before = session.state.kind
     const { next, effects } = t.run(session.state, event, now, this.responderContext(peer))
     session.state = next
-    if (next.kind === 'HALF_OPEN') session.cr = next.answered.cr
+    if (before === 'NEW' && next.kind === 'HALF_OPEN') {
+      session.cr = next.answered.cr
+      peer.sessions.push(session)
+      this.sessions.set(session.cookie, session)
+    }
     if (next.kind === 'GONE') {
       this.sessions.delete(session.cookie)
       peer.sessions.splice(peer.sessions.indexOf(session), 1)
     }
     this.tell(peer, before, next.kind, t.story, session.cookie)
-    if (before === 'HALF_OPEN' && next.kind === 'FINISHED')
+    if (before === 'HALF_OPEN' && next.kind === 'FINISHED') {
+      this.makeRoom(now, peer, 'FINISHED', this.limits.finishedPerPeer, 'finished-limit')
       this.initiator(now, peer, { kind: 'PEER_FINISHED' })
+    }
     this.apply(now, peer, effects)
   }
 
@@ -433,14 +408,24 @@ export class Prephase {
     return label
   }
 
-  /** Whatever goes wrong inside stays inside. */
-  private guard(now: Millis, peer: string | undefined, run: () => void): void {
+  /** Ends our attempt after a fault of ours. */
+  private abandon(now: Millis, peer: PeerRecord): void {
+    this.cancel(peer.config.name)
+    this.guard(now, peer.config.name, () =>
+      this.listener.failed(now, peer.config.name, 'a fault of ours, see the log'),
+    )
+  }
+
+  /** Whatever goes wrong inside stays inside. False when something did. */
+  private guard(now: Millis, peer: string | undefined, run: () => void): boolean {
     try {
       run()
+      return true
     } catch (error) {
       if (error instanceof WireError)
         this.refusals.refuse(now, 'malformed', peer, { field: error.field, why: error.message })
       else this.refusals.refuse(now, 'internal', peer, { error: String(error) })
+      return false
     }
   }
 }

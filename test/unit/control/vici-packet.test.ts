@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { WireError } from '../../../src/errors.js'
 import {
   emitPacket,
   PACKET,
@@ -7,13 +6,14 @@ import {
   PacketSplitter,
   parsePacket,
 } from '../../../src/daemon/control/vici-packet.js'
+import { WireError } from '../../../src/errors.js'
 
 const octets = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0))
 
 describe('vici packets', () => {
   test('a request has its length, type, name and message', () => {
     const wire = emitPacket(PACKET.CMD_REQUEST, 'initiate', { child: 'm' })
-    expect(wire).toEqual(octets('\x00\x00\x00\x15\x00\x08initiate\x03\x05child\x00\x01m'))
+    expect(wire).toEqual(octets('\x00\x00\x00\x14\x00\x08initiate\x03\x05child\x00\x01m'))
     expect(parsePacket(wire.subarray(4))).toEqual({
       type: PACKET.CMD_REQUEST,
       name: 'initiate',
@@ -23,7 +23,7 @@ describe('vici packets', () => {
 
   test('a response has no name', () => {
     const wire = emitPacket(PACKET.CMD_RESPONSE, '', { success: 'yes' })
-    expect(wire).toEqual(octets('\x00\x00\x00\x0e\x01\x03\x07success\x00\x03yes'))
+    expect(wire).toEqual(octets('\x00\x00\x00\x0f\x01\x03\x07success\x00\x03yes'))
     expect(parsePacket(wire.subarray(4)).message).toEqual({ success: 'yes' })
   })
 
@@ -47,7 +47,8 @@ describe('vici packets', () => {
       const splitter = new PacketSplitter()
       const found: Uint8Array[] = []
       for (let at = 0; at < stream.length; at += size)
-        for (const packet of splitter.push(stream.subarray(at, at + size))) found.push(Uint8Array.from(packet))
+        for (const packet of splitter.push(stream.subarray(at, at + size)))
+          found.push(Uint8Array.from(packet))
       expect(found).toEqual(packets.map((p) => p.subarray(4)))
       expect(splitter.waiting).toBe(false)
     }

@@ -48,7 +48,8 @@ function expand(w: Written): Uint8Array[] {
   slab.bytes.set(w.packet, at)
   const segmenter = new Segmenter(slab, SCRATCH_LEN)
   const out: Uint8Array[] = []
-  if (!segmenter.begin(at, w.packet.length, w.header[4]! | (w.header[5]! << 8))) throw new Error('cannot be cut')
+  if (!segmenter.begin(at, w.packet.length, w.header[4]! | (w.header[5]! << 8)))
+    throw new Error('cannot be cut')
   while (segmenter.next()) out.push(slab.bytes.slice(segmenter.at, segmenter.at + segmenter.length))
   return out
 }
@@ -153,7 +154,8 @@ test('any stream comes out in order within each flow, with every packet sound', 
       }
       const perFlow = (list: readonly Uint8Array[]): Map<string, string[]> => {
         const flows = new Map<string, string[]>()
-        for (const p of list) flows.set(flowOf(p), [...(flows.get(flowOf(p)) ?? []), Buffer.from(p).toString('hex')])
+        for (const p of list)
+          flows.set(flowOf(p), [...(flows.get(flowOf(p)) ?? []), Buffer.from(p).toString('hex')])
         return flows
       }
       const out = coalesce(packets).flatMap(expand)

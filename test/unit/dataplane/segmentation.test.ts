@@ -42,9 +42,7 @@ describe.each([4, 6] as const)('TCP over IPv%i', (version) => {
 
   test('sequence numbers go on across 2^32, options are repeated', () => {
     const view = (s: Uint8Array): DataView => new DataView(s.buffer)
-    expect(segments.map((s) => view(s).getUint32(ip + 4))).toEqual([
-      0xffff_ff00, 0x478, 0x9f0, 0xf68,
-    ])
+    expect(segments.map((s) => view(s).getUint32(ip + 4))).toEqual([0xffff_ff00, 0x478, 0x9f0, 0xf68])
     for (const s of segments) expect(s.subarray(ip + 20, ip + 32)).toEqual(tcp.options)
   })
 

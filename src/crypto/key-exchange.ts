@@ -1,0 +1,191 @@
+import {
+  createDiffieHellman,
+  createECDH,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  getDiffieHellman,
+} from 'node:crypto'
+import { isZero, wipe } from '../bytes/octets.js'
+import { InternalError, ProtocolError } from '../errors.js'
+import { KE } from './algorithms.js'
+
+// Diffie-Hellman for IKE: the groups by their IANA key exchange ids, public values and secrets as they stand on the wire.
+
+/** One end's ephemeral share. */
+export interface KeyShare {
+  readonly group: number
+  /** Octets of the KE payload: `publicValueLength(group)` of them, the caller may keep them. */
+  readonly publicValue: Uint8Array
+  /**
+   * The shared secret g^xy as prf input, `secretLength(group)` octets: left padded for MODP (RFC 2409 section 5, RFC 7296
+   * section 2.14), the x coordinate for ECP (RFC 5903 section 7). The caller wipes it.
+   * @param peer the other end's public value
+   * @throws ProtocolError INVALID_KEY_INFORMATION when the value has the wrong length or fails the tests of RFC 6989
+   */
+  computeSecret(peer: Uint8Array): Uint8Array
+  /** Forgets the private key. */
+  destroy(): void
+}
+
+interface Group {
+  readonly id: number
+  readonly name: string
+  readonly publicValueLength: number
+  readonly secretLength: number
+  share(privateKey: Uint8Array | undefined): KeyShare
+}
+
+const GROUPS: ReadonlyMap<number, Group> = new Map(
+  [
+    modp(KE.MODP2048, 'modp2048', 'modp14', 256),
+    modp(KE.MODP3072, 'modp3072', 'modp15', 384),
+    modp(KE.MODP4096, 'modp4096', 'modp16', 512),
+    ecp(KE.ECP256, 'ecp256', 'prime256v1', 32),
+    ecp(KE.ECP384, 'ecp384', 'secp384r1', 48),
+    ecp(KE.ECP521, 'ecp521', 'secp521r1', 66),
+    x25519(),
+  ].map((g) => [g.id, g]),
+)
+
+export const hasGroup = (id: number): boolean => GROUPS.has(id)
+
+/** Keyword of the group, or its number. */
+export const groupName = (id: number): string => GROUPS.get(id)?.name ?? `group ${id}`
+
+/** Octets of a KE payload's value; 0 for a group that sallyport does not have. */
+export const publicValueLength = (id: number): number => GROUPS.get(id)?.publicValueLength ?? 0
+
+/**
+ * Makes an ephemeral share.
+ * @param privateKey fixes the private key: for test vectors only
+ * @throws InternalError for a group that sallyport does not have: proposals were checked before
+ */
+export function generateKeyShare(id: number, privateKey?: Uint8Array): KeyShare {
+  const group = GROUPS.get(id)
+  if (!group) throw new InternalError(`no key exchange group ${id}`)
+  return group.share(privateKey)
+}
+
+function refuse(group: string, why: string): ProtocolError {
+  return new ProtocolError('INVALID_KEY_INFORMATION', `public value for ${group}: ${why}`)
+}
+
+function checkLength(group: string, peer: Uint8Array, length: number): void {
+  if (peer.length !== length) throw refuse(group, `${peer.length} octets where ${length} are needed`)
+}
+
+/** Left pads with zeros: node drops leading ones. */
+function padded(value: Uint8Array, length: number): Uint8Array {
+  const out = new Uint8Array(length)
+  out.set(value, length - value.length)
+  wipe(value)
+  return out
+}
+
+function modp(id: number, name: string, nodeName: string, length: number): Group {
+  return {
+    id,
+    name,
+    publicValueLength: length,
+    secretLength: length,
+    share(privateKey) {
+      const group = getDiffieHellman(nodeName)
+      const dh = createDiffieHellman(group.getPrime(), group.getGenerator())
+      if (privateKey) dh.setPrivateKey(privateKey)
+      const publicValue = padded(dh.generateKeys(), length)
+      return {
+        group: id,
+        publicValue,
+        computeSecret(peer) {
+          checkLength(name, peer, length)
+          try {
+            // RFC 6989 section 2.1, 1 < y < p - 1: node (DH_check_pub_key) refuses what lies outside.
+            return padded(dh.computeSecret(peer), length)
+          } catch {
+            throw refuse(name, 'not in the group')
+          }
+        },
+        // node offers no way to wipe the number itself; the object goes with the share.
+        destroy() {},
+      }
+    },
+  }
+}
+
+function ecp(id: number, name: string, curve: string, length: number): Group {
+  return {
+    id,
+    name,
+    publicValueLength: 2 * length,
+    secretLength: length,
+    share(privateKey) {
+      const ecdh = createECDH(curve)
+      if (privateKey) ecdh.setPrivateKey(privateKey)
+      else ecdh.generateKeys()
+      // x | y without the 04 in front (RFC 5903 section 7).
+      const publicValue = Uint8Array.from(ecdh.getPublicKey().subarray(1))
+      return {
+        group: id,
+        publicValue,
+        computeSecret(peer) {
+          checkLength(name, peer, 2 * length)
+          const point = new Uint8Array(1 + 2 * length)
+          point[0] = 4
+          point.set(peer, 1)
+          try {
+            // RFC 6989 section 2.3: node refuses a point that is not on the curve.
+            return padded(ecdh.computeSecret(point), length)
+          } catch {
+            throw refuse(name, 'not on the curve')
+          }
+        },
+        destroy() {},
+      }
+    },
+  }
+}
+
+/** DER in front of a raw X25519 key (RFC 8410). */
+const X25519_PRIVATE = Buffer.from('302e020100300506032b656e04220420', 'hex')
+const X25519_PUBLIC = Buffer.from('302a300506032b656e032100', 'hex')
+
+function x25519(): Group {
+  const id = KE.CURVE25519
+  const name = 'x25519'
+  return {
+    id,
+    name,
+    publicValueLength: 32,
+    secretLength: 32,
+    share(fixed) {
+      const privateKey = fixed
+        ? createPrivateKey({ key: Buffer.concat([X25519_PRIVATE, fixed]), format: 'der', type: 'pkcs8' })
+        : generateKeyPairSync('x25519').privateKey
+      const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+      return {
+        group: id,
+        publicValue: Uint8Array.from(spki.subarray(X25519_PUBLIC.length)),
+        computeSecret(peer) {
+          checkLength(name, peer, 32)
+          const publicKey = createPublicKey({
+            key: Buffer.concat([X25519_PUBLIC, peer]),
+            format: 'der',
+            type: 'spki',
+          })
+          let secret: Uint8Array
+          try {
+            secret = padded(diffieHellman({ privateKey, publicKey }), 32)
+          } catch {
+            throw refuse(name, 'a point of small order')
+          }
+          // RFC 8031 section 3.2 with RFC 7748 section 6: an all-zero secret ends the exchange.
+          if (isZero(secret)) throw refuse(name, 'a point of small order')
+          return secret
+        },
+        destroy() {},
+      }
+    },
+  }
+}

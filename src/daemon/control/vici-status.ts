@@ -1,0 +1,179 @@
+import type { IkeSaView } from '../ike-view.js'
+import type { ChildView, GatewayStatus, PeerView, SaView } from '../status.js'
+import type { ViciMessage, ViciValue } from './vici-message.js'
+
+// The daemon's status in the words of strongSwan's vici, so that swanctl and the exporters that know vici can read it.
+// Numbers are text, SPIs bare hex digits, and `child-sas` is the last key of an IKE SA: swanctl prints the IKE SA when
+// it comes to it.
+
+/** Small numbers for SAs, as vici has them: given at first sight, kept while the SA is listed. */
+export class UniqueIds {
+  private ids = new Map<string, number>()
+  private next = 1
+
+  /** Ids of these SAs; all others are forgotten. */
+  assign(keys: readonly string[]): ReadonlyMap<string, number> {
+    const kept = new Map<string, number>()
+    for (const key of keys) kept.set(key, this.ids.get(key) ?? this.next++)
+    this.ids = kept
+    return kept
+  }
+}
+
+/**
+ * The `list-sa` messages, one an IKE SA; a peer with manual SAs, or whose IKE SA is gone while its children live, is
+ * listed as an IKE SA without algorithms.
+ */
+export function listSas(status: GatewayStatus, ids: UniqueIds): ViciMessage[] {
+  const entries = status.peers.flatMap((peer) => ikeEntries(peer))
+  const numbers = ids.assign(entries.flatMap((e) => [e.key, ...e.children.map((c) => c.key)]))
+  return entries.map((e) => ({
+    [e.peer.name]: compact({ uniqueid: String(numbers.get(e.key)), ...e.values, 'child-sas': childSas(e, numbers) }),
+  }))
+}
+
+interface Entry {
+  readonly key: string
+  readonly peer: PeerView
+  readonly values: Readonly<Record<string, ViciValue | undefined>>
+  readonly children: readonly ChildEntry[]
+}
+
+interface ChildEntry {
+  readonly key: string
+  readonly child: ChildView
+  readonly inbound: SaView | undefined
+  readonly outbound: SaView | undefined
+}
+
+function ikeEntries(peer: PeerView): Entry[] {
+  const children = peer.children.flatMap(childEntries)
+  const sas = peer.ike?.sas ?? []
+  const common = {
+    'local-host': peer.local,
+    'remote-host': peer.remote,
+    'local-id': peer.localId ?? peer.local,
+    'remote-id': peer.id ?? peer.remote,
+  }
+  if (sas.length === 0) {
+    if (children.length === 0) return []
+    const values = { version: '0', state: 'MANUAL', 'local-port': '0', 'remote-port': '0', ...common, initiator: 'no', 'initiator-spi': '0', 'responder-spi': '0' }
+    return [{ key: `peer ${peer.name}`, peer, values, children }]
+  }
+  // Children hang on the newest IKE SA that is up, which is the one that would rekey them.
+  const owner = sas.find((sa) => sa.state === 'ESTABLISHED') ?? sas[0]
+  return sas.map((sa) => ({
+    key: `ike ${sa.initiatorSpi}`,
+    peer,
+    values: { ...common, ...ikeValues(sa) },
+    children: sa === owner ? children : [],
+  }))
+}
+
+function ikeValues(sa: IkeSaView): Record<string, ViciValue | undefined> {
+  return {
+    version: String(sa.version),
+    state: sa.state,
+    'local-port': String(sa.localPort),
+    'remote-port': String(sa.remotePort),
+    initiator: sa.initiator ? 'yes' : 'no',
+    'initiator-spi': sa.initiatorSpi,
+    'responder-spi': sa.responderSpi,
+    'encr-alg': sa.encryption,
+    'encr-keysize': sa.keyBits ? String(sa.keyBits) : undefined,
+    'integ-alg': sa.integrity,
+    'prf-alg': sa.prf,
+    'dh-group': sa.group,
+    established: seconds(sa.ageSeconds),
+    'reauth-time': seconds(sa.rekeySeconds),
+  }
+}
+
+/** The SAs of a child in pairs: the newest inbound with the newest outbound, and so on. */
+function childEntries(child: ChildView): ChildEntry[] {
+  const newestFirst = (direction: SaView['direction']): SaView[] =>
+    child.sas.filter((sa) => sa.direction === direction).sort((a, b) => a.ageSeconds - b.ageSeconds)
+  const inbound = newestFirst('inbound')
+  const outbound = newestFirst('outbound')
+  const entries: ChildEntry[] = []
+  for (let i = 0; i < Math.max(inbound.length, outbound.length); i++) {
+    const pair = { inbound: inbound[i], outbound: outbound[i] }
+    const spi = (pair.inbound ?? pair.outbound)?.spi ?? 0
+    entries.push({ key: `child ${child.policy} ${spi}`, child, ...pair })
+  }
+  return entries
+}
+
+function childSas(entry: Entry, numbers: ReadonlyMap<string, number>): ViciMessage {
+  const sections: Record<string, ViciMessage> = {}
+  for (const c of entry.children) {
+    const id = String(numbers.get(c.key))
+    sections[`${c.child.name}-${id}`] = childSa(c, id)
+  }
+  return sections
+}
+
+function childSa({ child, inbound, outbound }: ChildEntry, id: string): ViciMessage {
+  const sa = outbound ?? inbound
+  const [encryption, keyBits] = (sa?.encryption ?? '').split('-')
+  return compact({
+    name: child.name,
+    uniqueid: id,
+    reqid: String(child.policy),
+    state: 'INSTALLED',
+    mode: child.mode.toUpperCase(),
+    protocol: child.protocol.toUpperCase(),
+    encap: sa?.encapsulation === 'udp' ? 'yes' : undefined,
+    'spi-in': hex8(inbound?.spi),
+    'spi-out': hex8(outbound?.spi),
+    'encr-alg': encryption || undefined,
+    'encr-keysize': keyBits,
+    'integ-alg': sa?.integrity,
+    esn: sa?.esn ? '1' : undefined,
+    'bytes-in': String(inbound?.octets ?? 0),
+    'packets-in': String(inbound?.packets ?? 0),
+    'use-in': seconds(inbound?.idleSeconds),
+    'bytes-out': String(outbound?.octets ?? 0),
+    'packets-out': String(outbound?.packets ?? 0),
+    'use-out': seconds(outbound?.idleSeconds),
+    'life-time': seconds(sa?.expiresInSeconds),
+    'install-time': seconds(sa?.ageSeconds) ?? '0',
+    'local-ts': child.local,
+    'remote-ts': child.remote,
+  })
+}
+
+/** The `list-conn` messages, one a peer. */
+export function listConns(status: GatewayStatus): ViciMessage[] {
+  return status.peers.map((peer) => {
+    const children: Record<string, ViciMessage> = {}
+    for (const child of peer.children)
+      children[child.name] = {
+        mode: child.mode.toUpperCase(),
+        'local-ts': child.local,
+        'remote-ts': child.remote,
+      }
+    return {
+      [peer.name]: compact({
+        local_addrs: [peer.local],
+        remote_addrs: [peer.remote],
+        version: peer.ike ? `IKEv${peer.ike.version}` : 'manual',
+        'local-1': compact({ class: peer.ike ? 'pre-shared key' : undefined, id: peer.localId }),
+        'remote-1': compact({ class: peer.ike ? 'pre-shared key' : undefined, id: peer.id }),
+        children,
+      }),
+    }
+  })
+}
+
+const hex8 = (spi: number | undefined): string => (spi ?? 0).toString(16).padStart(8, '0')
+
+const seconds = (value: number | undefined): string | undefined =>
+  value === undefined ? undefined : String(Math.max(0, Math.round(value)))
+
+/** Without the keys that have no value. */
+function compact(values: Readonly<Record<string, ViciValue | undefined>>): ViciMessage {
+  const out: Record<string, ViciValue> = {}
+  for (const [key, value] of Object.entries(values)) if (value !== undefined) out[key] = value
+  return out
+}

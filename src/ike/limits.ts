@@ -1,0 +1,66 @@
+// Every bound and every interval of IKE in one place. The constructor of Ike takes replacements for tests and tuning.
+// All tables are per configured peer, so that the number of peers bounds the whole.
+
+export interface IkeLimits {
+  /** Milliseconds that a sender waits after each sending of a message; it gives up after the last of them. */
+  readonly retransmitMs: readonly number[]
+  /** How long a responder waits for the next message of a first exchange. */
+  readonly halfOpenMs: number
+  /** First exchanges that a peer may have under way; above it the oldest goes. */
+  readonly halfOpenPerPeer: number
+  /** Established IKE SAs of a peer; above it the oldest is closed. */
+  readonly ikeSasPerPeer: number
+  /** First messages a second from one peer's address, and burst: what may cost Diffie-Hellman work. */
+  readonly firstMessagesPerSecond: number
+  readonly firstMessagesBurst: number
+  /** All messages a second from one peer's address, and burst. */
+  readonly messagesPerSecond: number
+  readonly messagesBurst: number
+  /** Answers with the same octets to one repeated message. */
+  readonly repeats: number
+  /** How long a finished exchange is kept to answer repetitions. */
+  readonly finishedMs: number
+  /** Exchanges that a peer may have under way on one IKE SA, finished ones that are still kept included. */
+  readonly exchangesPerSa: number
+  /** IKEv1: message IDs that one IKE SA remembers; it is renewed before. */
+  readonly messageIds: number
+  /** SAs that one policy may have; above it the oldest goes. */
+  readonly childSasPerPolicy: number
+  /** How long a replaced SA is kept by the end that knows that both have moved to the new one. */
+  readonly lingerMs: number
+  /** The same for the end that does not know: longer than the peer would repeat its last message. */
+  readonly lingerUnsureMs: number
+  /** Between attempts that fail; also before a policy that the peer refused is asked for again. */
+  readonly retryMs: number
+  /** How long the responder of a new IKE SA leaves the word to the initiator. */
+  readonly responderWaitMs: number
+  /** NAT keepalives (RFC 3948 section 4). */
+  readonly keepaliveMs: number
+  /** Milliseconds after each R-U-THERE; the peer is dead after the last of them. */
+  readonly dpdRetransmitMs: readonly number[]
+  /** Log lines about refused messages: one for a cause and peer in so many milliseconds. */
+  readonly logEveryMs: number
+}
+
+export const IKE_LIMITS: IkeLimits = {
+  retransmitMs: [1_000, 2_000, 4_000, 8_000, 16_000],
+  halfOpenMs: 35_000,
+  halfOpenPerPeer: 8,
+  ikeSasPerPeer: 8,
+  firstMessagesPerSecond: 5,
+  firstMessagesBurst: 20,
+  messagesPerSecond: 1_000,
+  messagesBurst: 1_000,
+  repeats: 16,
+  finishedMs: 60_000,
+  exchangesPerSa: 64,
+  messageIds: 8_192,
+  childSasPerPolicy: 8,
+  lingerMs: 5_000,
+  lingerUnsureMs: 40_000,
+  retryMs: 10_000,
+  responderWaitMs: 2_000,
+  keepaliveMs: 20_000,
+  dpdRetransmitMs: [1_000, 2_000, 4_000, 8_000],
+  logEveryMs: 10_000,
+}

@@ -1,0 +1,202 @@
+import type { Slab } from '../bytes/slab.js'
+import type { CryptoEngine } from '../crypto/types.js'
+import { InternalError } from '../errors.js'
+import type { SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
+import { type AhTransform, createAhTransform } from './ah-transform.js'
+import { createEspTransform, type EspTransform } from './esp-transform.js'
+import { type OuterHeader, outerHeader } from './outer-header.js'
+import { ReplayWindow } from './replay-window.js'
+import { saFault } from './sa-check.js'
+import { SA_CELL, SA_CELLS, SaUse } from './sa-use.js'
+import { SelectorSet } from './selector-set.js'
+
+/** What an SA is, without its keys. */
+export type SaInfo = Omit<SaSpec, 'encryption' | 'integrity'>
+
+export interface SaOptions {
+  /** The clock that every later `nowMs` comes from; from here the SA's time counts. */
+  readonly nowMs: number
+  /**
+   * At least SA_CELLS cells that the SA counts in, indexed by SA_CELL; it sets them to zero first. Default: cells of its own.
+   */
+  readonly cells?: Float64Array
+  /**
+   * Eight octets for the IVs of CBC. An SA whose keys may have been used before (manual keys: sequence numbers start again
+   * with every start of the program) must have random ones, or its IVs repeat. Not needed by other ciphers.
+   */
+  readonly ivSalt?: Uint8Array
+  /** Compute the UDP checksum of whole IPv6 packets instead of zero. Without meaning where a UDP socket writes the header. */
+  readonly udp6Checksum?: boolean
+}
+
+/** Sequence numbers that are left when the SA asks to be replaced: minutes at the highest rates. */
+const SEQUENCE_RESERVE = 2 ** 28
+
+const LOW = 0
+const HIGH = 1
+
+/** What both directions have in common. */
+abstract class Sa {
+  readonly info: SaInfo
+  readonly spi: number
+  readonly policy: number
+  readonly tunnel: boolean
+  readonly esn: boolean
+  /** Exactly one of the two is there. */
+  readonly esp: EspTransform | undefined
+  readonly ah: AhTransform | undefined
+  readonly use: SaUse
+  private readonly local: SelectorSet
+  private readonly remote: SelectorSet
+
+  protected constructor(spec: SaSpec, engines: readonly CryptoEngine[], slab: Slab, options: SaOptions) {
+    const { encryption, integrity, ...info } = spec
+    this.info = info
+    this.spi = spec.spi
+    this.policy = spec.policy
+    this.tunnel = spec.mode === 'tunnel'
+    this.esn = spec.esn
+    this.local = new SelectorSet(spec.localTs)
+    this.remote = new SelectorSet(spec.remoteTs)
+    this.use = new SaUse(spec.lifetime, options.nowMs, options.cells ?? new Float64Array(SA_CELLS))
+    this.esp = spec.protocol === 'esp' ? createEspTransform(spec, engines, slab, ivSaltOf(options)) : undefined
+    this.ah = spec.protocol === 'ah' ? createAhTransform(spec, engines, slab) : undefined
+  }
+
+  get key(): SaKey {
+    const { direction, protocol, spi, policy } = this.info
+    return { direction, protocol, spi, policy }
+  }
+
+  /** Selectors of this host's end and of the peer's. */
+  get localSelectors(): SelectorSet {
+    return this.local
+  }
+
+  get remoteSelectors(): SelectorSet {
+    return this.remote
+  }
+
+  /**
+   * A limit of the lifetime that was reached since the last call. Ask a few times a second; limits in octets and packets stop
+   * the SA at once, whether asked or not.
+   */
+  expiry(nowMs: number): SaExpiry | undefined {
+    const due = this.use.due(nowMs)
+    if (!due) return undefined
+    const { direction, protocol, spi, policy } = this.info
+    return { direction, protocol, spi, policy, ...due }
+  }
+
+  /** Wipes the keys. No packet may be given to the SA afterwards. */
+  destroy(): void {
+    this.esp?.destroy()
+    this.ah?.destroy()
+  }
+}
+
+/** An SA that packets leave by. */
+export class OutboundSa extends Sa {
+  readonly outer: OuterHeader
+  private readonly sequence = new Uint32Array(2)
+
+  /** @see createOutboundSa */
+  constructor(spec: SaSpec, engines: readonly CryptoEngine[], slab: Slab, options: SaOptions) {
+    super(spec, engines, slab, options)
+    this.outer = outerHeader(spec, slab, options.udp6Checksum ?? false)
+  }
+
+  /** The number sent last; zero before the first packet. */
+  get sequenceLow(): number {
+    return this.sequence[LOW]!
+  }
+
+  get sequenceHigh(): number {
+    return this.sequence[HIGH]!
+  }
+
+  /**
+   * Takes the next sequence number, read as sequenceLow and sequenceHigh.
+   * @returns false when there is none: it never wraps (RFC 4303 section 3.3.3)
+   */
+  nextSequence(): boolean {
+    const s = this.sequence
+    const last = this.esn ? 0xffff_ffff : 0
+    if (s[LOW] === 0xffff_ffff) {
+      if (s[HIGH] === last) {
+        this.use.sequenceRunsOut('hard')
+        return false
+      }
+      s[HIGH] = s[HIGH]! + 1
+      s[LOW] = 0
+    } else s[LOW] = s[LOW]! + 1
+    if (s[HIGH] === last && s[LOW]! >= 2 ** 32 - SEQUENCE_RESERVE) this.use.sequenceRunsOut('soft')
+    const { cells } = this.use
+    cells[SA_CELL.SEQUENCE_LOW] = s[LOW]!
+    cells[SA_CELL.SEQUENCE_HIGH] = s[HIGH]!
+    return true
+  }
+
+  /**
+   * Goes on behind a number already used, e.g. by a captured packet in replay. Only upwards: a number under one key must not
+   * come twice.
+   */
+  skipTo(high: number, low: number): void {
+    const s = this.sequence
+    if (high < s[HIGH]! || (high === s[HIGH] && low < s[LOW]!))
+      throw new InternalError('sequence numbers of an SA only go up')
+    if (high !== 0 && !this.esn) throw new InternalError('the SA has no extended sequence numbers')
+    s[LOW] = low
+    s[HIGH] = high
+  }
+}
+
+/** An SA that packets come in by. */
+export class InboundSa extends Sa {
+  readonly replay: ReplayWindow
+  /** Next header of the packet opened last. */
+  nextHeader = 0
+
+  /** @see createInboundSa */
+  constructor(spec: SaSpec, engines: readonly CryptoEngine[], slab: Slab, options: SaOptions) {
+    super(spec, engines, slab, options)
+    this.replay = new ReplayWindow(spec.replayWindow, spec.esn)
+  }
+
+  /** Records the number that the replay window found new; the packet was authentic. */
+  commitSequence(): void {
+    const { replay, use } = this
+    replay.commit()
+    use.cells[SA_CELL.SEQUENCE_LOW] = replay.topLow
+    use.cells[SA_CELL.SEQUENCE_HIGH] = replay.topHigh
+  }
+}
+
+/**
+ * @param engines in order of preference: each algorithm is taken from the first that has it. They copy the keys; the caller wipes
+ *   those of `spec`
+ * @throws InternalError when the SA cannot be (see saFault) @throws CryptoError when no engine has an algorithm
+ */
+export function createOutboundSa(spec: SaSpec, engines: readonly CryptoEngine[], slab: Slab, options: SaOptions): OutboundSa {
+  check(spec, 'outbound')
+  return new OutboundSa(spec, engines, slab, options)
+}
+
+/** The same for the other direction. */
+export function createInboundSa(spec: SaSpec, engines: readonly CryptoEngine[], slab: Slab, options: SaOptions): InboundSa {
+  check(spec, 'inbound')
+  return new InboundSa(spec, engines, slab, options)
+}
+
+function check(spec: SaSpec, direction: SaSpec['direction']): void {
+  const name = `${spec.direction} ${spec.protocol.toUpperCase()} SA ${spec.spi.toString(16).padStart(8, '0')}`
+  const fault = spec.direction === direction ? saFault(spec) : `it is not ${direction}`
+  if (fault) throw new InternalError(`${name}: ${fault}`)
+}
+
+function ivSaltOf({ ivSalt }: SaOptions): readonly [number, number] {
+  if (!ivSalt) return [0, 0]
+  if (ivSalt.length !== 8) throw new InternalError(`an IV salt of ${ivSalt.length} octets: it must have 8`)
+  const v = new DataView(ivSalt.buffer, ivSalt.byteOffset, 8)
+  return [v.getUint32(0), v.getUint32(4)]
+}
