@@ -92,7 +92,8 @@ function modp(id: number, name: string, nodeName: string, length: number): Group
     secretLength: length,
     share(privateKey) {
       const group = getDiffieHellman(nodeName)
-      const dh = createDiffieHellman(group.getPrime(), group.getGenerator())
+      const prime = group.getPrime()
+      const dh = createDiffieHellman(prime, group.getGenerator())
       if (privateKey) dh.setPrivateKey(privateKey)
       const publicValue = padded(dh.generateKeys(), length)
       return {
@@ -100,12 +101,8 @@ function modp(id: number, name: string, nodeName: string, length: number): Group
         publicValue,
         computeSecret(peer) {
           checkLength(name, peer, length)
-          try {
-            // RFC 6989 section 2.1, 1 < y < p - 1: node (DH_check_pub_key) refuses what lies outside.
-            return padded(dh.computeSecret(peer), length)
-          } catch {
-            throw refuse(name, 'not in the group')
-          }
+          if (!insideGroup(peer, prime)) throw refuse(name, 'not in the group')
+          return padded(dh.computeSecret(peer), length)
         },
         // node offers no way to wipe the number itself; the object goes with the share.
         destroy() {},
@@ -113,6 +110,18 @@ function modp(id: number, name: string, nodeName: string, length: number): Group
     },
   }
 }
+
+/** RFC 6989 section 2.1: 1 < y < p - 1. The value is public, so nothing here need be constant-time. */
+function insideGroup(y: Uint8Array, prime: Uint8Array): boolean {
+  // The primes are odd, so p - 1 differs from p in the last bit only.
+  const belowPrimeLessOne =
+    Buffer.compare(y, prime) < 0 && !(allButLastAlike(y, prime) && y.at(-1) === prime.at(-1)! - 1)
+  const aboveOne = y.at(-1)! > 1 || !isZero(y.subarray(0, -1))
+  return belowPrimeLessOne && aboveOne
+}
+
+const allButLastAlike = (a: Uint8Array, b: Uint8Array): boolean =>
+  Buffer.compare(a.subarray(0, -1), b.subarray(0, -1)) === 0
 
 function ecp(id: number, name: string, curve: string, length: number): Group {
   return {

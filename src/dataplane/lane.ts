@@ -10,7 +10,7 @@ import { createInboundSa, createOutboundSa, type OutboundSa } from '../ipsec/sa.
 import { Sad } from '../ipsec/sad.js'
 import { Spd } from '../ipsec/spd.js'
 import { NativeIoVectors } from '../net/iovectors.js'
-import { FfiPacketSocket } from '../net/packet-socket.js'
+import { NativePacketSocket } from '../net/packet-socket.js'
 import type { Poller } from '../net/poller.js'
 import { NativeTunQueue } from '../net/tun-queue.js'
 import type { PacketSocket, RxBatch, TunQueue } from '../net/types.js'

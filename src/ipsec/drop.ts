@@ -73,4 +73,7 @@ export type DropCode = (typeof DROP)[DropName]
 export const ACQUIRE = -64
 
 /** Name of each code by its counter index (`-code`); index 0 is empty. */
-export const DROP_NAMES: readonly string[] = ['', ...Object.keys(DROP).map((k) => k.toLowerCase().replaceAll('_', '-'))]
+export const DROP_NAMES: readonly string[] = [
+  '',
+  ...Object.keys(DROP).map((k) => k.toLowerCase().replaceAll('_', '-')),
+]

@@ -4,7 +4,7 @@ import type { Aead, Cipher, CryptoEngine, Mac } from '../crypto/types.js'
 import { CryptoError, InternalError } from '../errors.js'
 import type { SaSpec } from '../sadb/sa-spec.js'
 import { ESP_HEADER_LEN } from '../wire/esp.js'
-import { AAD, ESN_TAIL, ipsecScratch, IV_BLOCK, NONCE, ZERO_BLOCK } from './scratch.js'
+import { AAD, ESN_TAIL, IV_BLOCK, ipsecScratch, NONCE, ZERO_BLOCK } from './scratch.js'
 
 /**
  * The algorithms of one ESP SA, bound to its keys: how the IV is made, what is encrypted, what the ICV covers. Offsets are
@@ -250,10 +250,16 @@ export function createMac(spec: SaSpec, engines: readonly CryptoEngine[], slab: 
   return first(engines, `integrity algorithm ${id}`, (e) => e.mac(id, key, slab))
 }
 
-function first<T>(engines: readonly CryptoEngine[], what: string, make: (e: CryptoEngine) => T | undefined): T {
+function first<T>(
+  engines: readonly CryptoEngine[],
+  what: string,
+  make: (e: CryptoEngine) => T | undefined,
+): T {
   for (const engine of engines) {
     const made = make(engine)
     if (made) return made
   }
-  throw new CryptoError(`no crypto engine has ${what}; there are: ${engines.map((e) => e.name).join(', ') || 'none'}`)
+  throw new CryptoError(
+    `no crypto engine has ${what}; there are: ${engines.map((e) => e.name).join(', ') || 'none'}`,
+  )
 }

@@ -1,7 +1,14 @@
 import { AH } from '../wire/ah.js'
 import { ESP } from '../wire/esp.js'
 import { ipv4HeaderLength } from '../wire/ipv4.js'
-import { DESTINATION_OPTIONS, extensionLength, FRAGMENT, HOP_BY_HOP, IPV6_HEADER_LEN, ROUTING } from '../wire/ipv6.js'
+import {
+  DESTINATION_OPTIONS,
+  extensionLength,
+  FRAGMENT,
+  HOP_BY_HOP,
+  IPV6_HEADER_LEN,
+  ROUTING,
+} from '../wire/ipv6.js'
 import { UDP } from '../wire/udp.js'
 import { DROP } from './drop.js'
 import { SAVED_HEADERS_MAX } from './scratch.js'
@@ -47,7 +54,8 @@ function walk(b: Uint8Array, at: number, length: number, inbound: boolean): numb
     if (offset + 8 > length) return inbound ? DROP.MALFORMED_OUTER : DROP.MALFORMED_INNER
     if (next === DESTINATION_OPTIONS && !inbound && b[header] !== ROUTING) break
     // A routing header that is not used up changes the destination on the way.
-    if (next === ROUTING && (b[header + 2] === ROUTING_TYPE_0 || b[header + 3] !== 0)) return DROP.UNSUPPORTED_HEADER
+    if (next === ROUTING && (b[header + 2] === ROUTING_TYPE_0 || b[header + 3] !== 0))
+      return DROP.UNSUPPORTED_HEADER
     field = offset
     offset += extensionLength(b, header)
     if (offset > length) return inbound ? DROP.MALFORMED_OUTER : DROP.MALFORMED_INNER

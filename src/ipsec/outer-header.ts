@@ -1,5 +1,5 @@
-import type { Slab } from '../bytes/slab.js'
 import { fold, onesComplementSum } from '../bytes/checksum.js'
+import type { Slab } from '../bytes/slab.js'
 import type { SaSpec } from '../sadb/sa-spec.js'
 import { AH } from '../wire/ah.js'
 import { ESP } from '../wire/esp.js'
@@ -53,7 +53,10 @@ class OuterIpv4 implements OuterHeader {
     this.source = addressWord(spec.local)
     this.destination = addressWord(spec.remote)
     this.sum = fold(
-      0x4500 + this.ttlAndProtocol + onesComplementSum(spec.local, 0, 4, 0) + onesComplementSum(spec.remote, 0, 4, 0),
+      0x4500 +
+        this.ttlAndProtocol +
+        onesComplementSum(spec.local, 0, 4, 0) +
+        onesComplementSum(spec.remote, 0, 4, 0),
     )
   }
 
@@ -70,7 +73,14 @@ class OuterIpv4 implements OuterHeader {
     const { udp } = this
     // RFC 3948 section 2.1: the checksum of encapsulated ESP is zero.
     if (udp)
-      writeUdpHeader(this.slab.bytes, at + IPV4_HEADER_LEN, udp.localPort, udp.remotePort, UDP_HEADER_LEN + following, 0)
+      writeUdpHeader(
+        this.slab.bytes,
+        at + IPV4_HEADER_LEN,
+        udp.localPort,
+        udp.remotePort,
+        UDP_HEADER_LEN + following,
+        0,
+      )
   }
 }
 

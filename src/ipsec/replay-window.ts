@@ -26,7 +26,9 @@ export class ReplayWindow {
   /** @param size a multiple of 32 up to REPLAY_WINDOW_MAX, or 0 */
   constructor(size: number, esn: boolean) {
     if (!Number.isInteger(size) || size < 0 || size % 32 !== 0 || size > REPLAY_WINDOW_MAX)
-      throw new InternalError(`a replay window of ${size} packets: it must be a multiple of 32 up to ${REPLAY_WINDOW_MAX}`)
+      throw new InternalError(
+        `a replay window of ${size} packets: it must be a multiple of 32 up to ${REPLAY_WINDOW_MAX}`,
+      )
     this.size = size
     this.esn = esn
     let words = 1

@@ -17,7 +17,12 @@ const SPENT_IN_FRONT = ESP_TRAILER_LEN + 12
 export function saFault(s: SaSpec): string | undefined {
   if (!Number.isInteger(s.spi) || s.spi < SPI_MIN || s.spi > 0xffff_ffff)
     return `SPI ${s.spi}: it must be from ${SPI_MIN} to 4294967295 (RFC 4303 section 2.1)`
-  return addressFault(s) ?? (s.protocol === 'ah' ? ahFault(s) : espFault(s)) ?? replayFault(s) ?? lifetimeFault(s.lifetime)
+  return (
+    addressFault(s) ??
+    (s.protocol === 'ah' ? ahFault(s) : espFault(s)) ??
+    replayFault(s) ??
+    lifetimeFault(s.lifetime)
+  )
 }
 
 function addressFault(s: SaSpec): string | undefined {
@@ -32,7 +37,11 @@ function addressFault(s: SaSpec): string | undefined {
   ] as const) {
     if (list.length === 0 || list.length > SELECTORS_MAX)
       return `${list.length} ${name} traffic selectors: there must be from 1 to ${SELECTORS_MAX}`
-    if (list.some((ts) => ts.start.length !== ts.end.length || (ts.start.length !== 4 && ts.start.length !== 16)))
+    if (
+      list.some(
+        (ts) => ts.start.length !== ts.end.length || (ts.start.length !== 4 && ts.start.length !== 16),
+      )
+    )
       return `a ${name} traffic selector mixes address families`
     // In transport mode the SA's addresses are those of the packets.
     if (s.mode === 'transport' && !list.some((ts) => ts.start.length === length))
@@ -45,7 +54,8 @@ const isPort = (n: number): boolean => Number.isInteger(n) && n > 0 && n <= 0xff
 
 function ahFault(s: SaSpec): string | undefined {
   if (s.encryption) return 'AH does not encrypt: an encryption algorithm was given'
-  if (s.udp) return 'AH cannot be carried in UDP: it covers the addresses that a NAT would change (RFC 3948 section 1)'
+  if (s.udp)
+    return 'AH cannot be carried in UDP: it covers the addresses that a NAT would change (RFC 3948 section 1)'
   return integrityFault(s, 'AH')
 }
 
@@ -76,7 +86,8 @@ function espFault(s: SaSpec): string | undefined {
 
 function integrityFault(s: SaSpec, what: string): string | undefined {
   const id = s.integrity?.id ?? INTEG.NONE
-  if (!s.integrity || id === INTEG.NONE) return `${what} without an integrity algorithm is refused (RFC 8221 section 4)`
+  if (!s.integrity || id === INTEG.NONE)
+    return `${what} without an integrity algorithm is refused (RFC 8221 section 4)`
   const info = integrityInfo(id)
   if (!info) return `integrity algorithm ${id} is not known`
   if (s.integrity.key.length !== info.keyLength)

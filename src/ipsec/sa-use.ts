@@ -1,7 +1,14 @@
 import type { SaExpiry, SaLifetime } from '../sadb/sa-spec.js'
 
 /** Places of an SA's counters in its cells: doubles, exact below 2^53. */
-export const SA_CELL = { PACKETS: 0, OCTETS: 1, LAST_USE_MS: 2, SEQUENCE_LOW: 3, SEQUENCE_HIGH: 4, ERRORS: 5 } as const
+export const SA_CELL = {
+  PACKETS: 0,
+  OCTETS: 1,
+  LAST_USE_MS: 2,
+  SEQUENCE_LOW: 3,
+  SEQUENCE_HIGH: 4,
+  ERRORS: 5,
+} as const
 export const SA_CELLS = 6
 
 type Limit = SaExpiry['limit']

@@ -59,7 +59,8 @@ abstract class Sa {
     this.local = new SelectorSet(spec.localTs)
     this.remote = new SelectorSet(spec.remoteTs)
     this.use = new SaUse(spec.lifetime, options.nowMs, options.cells ?? new Float64Array(SA_CELLS))
-    this.esp = spec.protocol === 'esp' ? createEspTransform(spec, engines, slab, ivSaltOf(options)) : undefined
+    this.esp =
+      spec.protocol === 'esp' ? createEspTransform(spec, engines, slab, ivSaltOf(options)) : undefined
     this.ah = spec.protocol === 'ah' ? createAhTransform(spec, engines, slab) : undefined
   }
 
@@ -177,13 +178,23 @@ export class InboundSa extends Sa {
  *   those of `spec`
  * @throws InternalError when the SA cannot be (see saFault) @throws CryptoError when no engine has an algorithm
  */
-export function createOutboundSa(spec: SaSpec, engines: readonly CryptoEngine[], slab: Slab, options: SaOptions): OutboundSa {
+export function createOutboundSa(
+  spec: SaSpec,
+  engines: readonly CryptoEngine[],
+  slab: Slab,
+  options: SaOptions,
+): OutboundSa {
   check(spec, 'outbound')
   return new OutboundSa(spec, engines, slab, options)
 }
 
 /** The same for the other direction. */
-export function createInboundSa(spec: SaSpec, engines: readonly CryptoEngine[], slab: Slab, options: SaOptions): InboundSa {
+export function createInboundSa(
+  spec: SaSpec,
+  engines: readonly CryptoEngine[],
+  slab: Slab,
+  options: SaOptions,
+): InboundSa {
   check(spec, 'inbound')
   return new InboundSa(spec, engines, slab, options)
 }

@@ -21,7 +21,8 @@ export class SelectorSet {
   private readonly count: number
 
   constructor(selectors: readonly TrafficSelector[]) {
-    if (selectors.length > SELECTORS_MAX) throw new InternalError(`${selectors.length} traffic selectors, at most ${SELECTORS_MAX}`)
+    if (selectors.length > SELECTORS_MAX)
+      throw new InternalError(`${selectors.length} traffic selectors, at most ${SELECTORS_MAX}`)
     this.count = selectors.length
     this.words = new Uint32Array(selectors.length * STRIDE)
     for (const [i, ts] of selectors.entries()) {

@@ -52,7 +52,8 @@ export class Spd {
     const policy = new Policy(spec)
     const at = this.policies.findIndex((p) => p.id === spec.id)
     if (at >= 0) this.policies = this.policies.with(at, policy)
-    else if (this.policies.length >= POLICIES_MAX) throw new InternalError(`more than ${POLICIES_MAX} policies`)
+    else if (this.policies.length >= POLICIES_MAX)
+      throw new InternalError(`more than ${POLICIES_MAX} policies`)
     else this.policies = [...this.policies, policy]
     this.generation++
   }

@@ -4,10 +4,10 @@ import {
   IPV4_MF,
   IPV4_OFFSET_MASK,
   IPV4_SOURCE,
+  ipVersion,
   ipv4Fragment,
   ipv4HeaderLength,
   ipv4TotalLength,
-  ipVersion,
 } from './ipv4.js'
 import {
   IPV6_DESTINATION,

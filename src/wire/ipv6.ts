@@ -19,7 +19,8 @@ export const ROUTING = 43
 export const FRAGMENT = 44
 export const DESTINATION_OPTIONS = 60
 
-export const ipv6TrafficClass = (b: Uint8Array, at: number): number => ((b[at]! & 0x0f) << 4) | (b[at + 1]! >>> 4)
+export const ipv6TrafficClass = (b: Uint8Array, at: number): number =>
+  ((b[at]! & 0x0f) << 4) | (b[at + 1]! >>> 4)
 export const ipv6PayloadLength = (b: Uint8Array, at: number): number => (b[at + 4]! << 8) | b[at + 5]!
 export const ipv6NextHeader = (b: Uint8Array, at: number): number => b[at + 6]!
 export const ipv6HopLimit = (b: Uint8Array, at: number): number => b[at + 7]!

@@ -187,6 +187,6 @@ export function dealtWith(s: MainModeState): Uint8Array | undefined {
 /** Wipes the secrets of a state that is left for good. An established SA's are its owner's. */
 export function forgetMainMode(s: MainModeState): void {
   if ('psk' in s) wipe(s.psk)
-  if (s.kind === 'KE_SENT') s.share.destroy?.()
+  if (s.kind === 'KE_SENT') s.share.destroy()
   if ('skeyid' in s) wipe(s.skeyid, s.keys.d, s.keys.a, s.keys.key)
 }

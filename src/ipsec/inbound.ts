@@ -1,0 +1,353 @@
+import type { Slab } from '../bytes/slab.js'
+import { AH, AH_FIXED_LEN, ahSpi } from '../wire/ah.js'
+import { ESP, ESP_HEADER_LEN, espSpi } from '../wire/esp.js'
+import { IpPacket } from '../wire/ip-packet.js'
+import {
+  IPV4_DESTINATION,
+  IPV4_HEADER_LEN,
+  ipVersion,
+  ipv4HeaderLength,
+  ipv4IsFragment,
+  ipv4TotalLength,
+  putU16,
+  setIpv4Tos,
+  writeIpv4Checksum,
+} from '../wire/ipv4.js'
+import {
+  IPV6_DESTINATION,
+  IPV6_HEADER_LEN,
+  IPV6_SOURCE,
+  ipv6PayloadLength,
+  ipv6TrafficClass,
+  setIpv6TrafficClass,
+} from '../wire/ipv6.js'
+import { NATT, nattKind, UDP, UDP_HEADER_LEN, udpLength } from '../wire/udp.js'
+import { openAh } from './ah.js'
+import { DROP } from './drop.js'
+import { decapsulatedEcn, ECN_MASK } from './ecn.js'
+import { espHeaderRoom, openEsp } from './esp.js'
+import { headersLength, ipv6FindIpsec, nextHeaderAt } from './ip-headers.js'
+import { OUTER_TTL } from './outer-header.js'
+import type { InboundSa } from './sa.js'
+import type { Sad } from './sad.js'
+
+const NEXT_IPIP = 4
+const NEXT_IPV6 = 41
+const NEXT_NONE = 59
+
+/** Octets in front of what `openIpv6Payload` is given that it may write. */
+export const IPV6_PAYLOAD_HEAD_ROOM = IPV6_HEADER_LEN
+/** Octets in front of what `openUdp` is given that it may write: of a packet of the same train, the spent trailer and ICV. */
+export const UDP_HEAD_ROOM = 14
+
+/**
+ * The way in (RFC 4301 section 5.2), one packet a call, in place. Every method returns the octets of the inner packet, which is
+ * then at `at`, or a negative DROP code. Order: SPI, replay check, ICV, replay update, padding, next header, inner sanity,
+ * selectors, ECN. Nothing is allocated and nothing thrown, whatever the octets are.
+ */
+export class Inbound {
+  /** Set by the owner, once a batch is enough: milliseconds of the clock that the SAs were created with. */
+  nowMs = 0
+  /** Offset of the inner packet. */
+  at = 0
+  /** The SA of the last packet; undefined when its SPI is unknown. It proves nothing when the packet was dropped. */
+  sa: InboundSa | undefined
+  /** The inner packet, parsed. */
+  readonly packet = new IpPacket()
+
+  private readonly slab: Slab
+  private readonly sad: Sad
+
+  constructor(slab: Slab, sad: Sad) {
+    this.slab = slab
+    this.sad = sad
+  }
+
+  /**
+   * A whole IPv4 packet, as a raw socket or a capture has it: ESP, AH, or ESP in UDP. The header's checksum is the receiving kernel's
+   * business.
+   */
+  openIpv4(at: number, available: number): number {
+    const b = this.slab.bytes
+    this.sa = undefined
+    if (available < IPV4_HEADER_LEN || ipVersion(b, at) !== 4) return DROP.MALFORMED_OUTER
+    const headers = ipv4HeaderLength(b, at)
+    const length = ipv4TotalLength(b, at)
+    if (headers < IPV4_HEADER_LEN || length < headers || length > available) return DROP.MALFORMED_OUTER
+    if (ipv4IsFragment(b, at)) return DROP.OUTER_FRAGMENT
+    return this.openWhole(at, length, headers, 9, b[at + 1]!, IPV4_DESTINATION)
+  }
+
+  /** A whole IPv6 packet, as a packet socket or a capture has it. */
+  openIpv6(at: number, available: number): number {
+    const b = this.slab.bytes
+    this.sa = undefined
+    if (available < IPV6_HEADER_LEN || ipVersion(b, at) !== 6) return DROP.MALFORMED_OUTER
+    const length = IPV6_HEADER_LEN + ipv6PayloadLength(b, at)
+    if (length > available) return DROP.MALFORMED_OUTER
+    const found = ipv6FindIpsec(b, at, length)
+    if (found < 0) return found
+    const headers = headersLength(found)
+    return this.openWhole(at, length, headers, nextHeaderAt(found), ipv6TrafficClass(b, at), IPV6_DESTINATION)
+  }
+
+  /**
+   * ESP as a UDP socket has it, RFC 3948: the SPI first. In transport mode an IP header is made in front of what was protected, between
+   * the SA's addresses; up to UDP_HEAD_ROOM octets in front of `at` are written then. Other kinds of datagram on the port
+   * (IKE, keepalives: nattKind) are told apart by the caller.
+   * @param tos TOS or traffic class of the outer header, 0 when it is not known
+   */
+  openUdp(at: number, length: number, tos: number): number {
+    this.sa = undefined
+    if (length < ESP_HEADER_LEN) return DROP.MALFORMED_OUTER
+    return this.openBareEsp(at, length, tos, undefined, 0)
+  }
+
+  /**
+   * What a raw IPv6 socket gives: the packet from its ESP or AH header on. IPV6_PAYLOAD_HEAD_ROOM octets in front of `at` are written.
+   *
+   * The IPv6 header is made again: source as the socket says, destination the SA's local address, traffic class and payload length
+   * as received; flow label zero and hop limit 64, which AH leaves out of its ICV. Extension headers in front of AH cannot be
+   * seen this way, and AH over them does not verify (DROP.BAD_ICV): they need `openIpv6`.
+   * @param protocol the socket's: 50 or 51
+   * @param source 16 octets at `sourceAt`, not part of the slab
+   */
+  openIpv6Payload(
+    at: number,
+    length: number,
+    protocol: number,
+    tos: number,
+    source: Uint8Array,
+    sourceAt: number,
+  ): number {
+    this.sa = undefined
+    if (protocol === ESP) {
+      if (length < ESP_HEADER_LEN) return DROP.MALFORMED_OUTER
+      return this.openBareEsp(at, length, tos, source, sourceAt)
+    }
+    if (protocol !== AH) return DROP.NOT_IPSEC
+    if (length < AH_FIXED_LEN || length > 0xffff) return DROP.MALFORMED_OUTER
+    const sa = this.sad.inbound('ah', ahSpi(this.slab.bytes, at))
+    if (!sa) return DROP.UNKNOWN_SPI
+    this.sa = sa
+    if (sa.info.local.length !== 16) return this.refused(sa, DROP.WRONG_DESTINATION)
+    const header = at - IPV6_HEADER_LEN
+    this.writeIpv6(header, length, AH, tos, source, sourceAt, sa.info.local)
+    return this.openAhPacket(sa, header, IPV6_HEADER_LEN + length, IPV6_HEADER_LEN, 6, tos)
+  }
+
+  /** @param field offset of the octet that names what follows the headers */
+  private openWhole(
+    at: number,
+    length: number,
+    headers: number,
+    field: number,
+    tos: number,
+    destination: number,
+  ): number {
+    const b = this.slab.bytes
+    const protocol = b[at + field]!
+    let inner = at + headers
+    let innerLength = length - headers
+    if (protocol === AH) {
+      if (innerLength < AH_FIXED_LEN) return DROP.MALFORMED_OUTER
+      const sa = this.find('ah', ahSpi(b, inner), at + destination, destination === IPV4_DESTINATION ? 4 : 16)
+      if (typeof sa === 'number') return sa
+      return this.openAhPacket(sa, at, length, headers, field, tos)
+    }
+    if (protocol === UDP) {
+      if (innerLength < UDP_HEADER_LEN + ESP_HEADER_LEN) return DROP.NOT_IPSEC
+      const udp = udpLength(b, inner)
+      if (udp < UDP_HEADER_LEN || udp > innerLength) return DROP.MALFORMED_OUTER
+      inner += UDP_HEADER_LEN
+      innerLength = udp - UDP_HEADER_LEN
+      if (nattKind(b, inner, innerLength) !== NATT.ESP) return DROP.NOT_IPSEC
+    } else if (protocol !== ESP) return DROP.NOT_IPSEC
+    if (innerLength < ESP_HEADER_LEN) return DROP.MALFORMED_OUTER
+    const sa = this.find('esp', espSpi(b, inner), at + destination, destination === IPV4_DESTINATION ? 4 : 16)
+    if (typeof sa === 'number') return sa
+    if (!sa.use.admits(1, this.nowMs)) return this.refused(sa, DROP.SA_EXPIRED)
+    const n = openEsp(sa, this.slab, inner, innerLength)
+    if (n < 0) return this.refused(sa, n)
+    const place = inner + espHeaderRoom(sa.esp!)
+    if (sa.tunnel) return this.tunnel(sa, place, n, tos)
+    return this.transport(sa, at, headers, field, place, n)
+  }
+
+  private find(protocol: 'esp' | 'ah', spi: number, destination: number, octets: number): InboundSa | number {
+    const sa = this.sad.inbound(protocol, spi)
+    if (!sa) return DROP.UNKNOWN_SPI
+    this.sa = sa
+    const { local } = sa.info
+    const b = this.slab.bytes
+    if (local.length !== octets) return this.refused(sa, DROP.WRONG_DESTINATION)
+    for (let i = 0; i < octets; i++)
+      if (b[destination + i] !== local[i]) return this.refused(sa, DROP.WRONG_DESTINATION)
+    return sa
+  }
+
+  private openAhPacket(
+    sa: InboundSa,
+    at: number,
+    length: number,
+    headers: number,
+    field: number,
+    tos: number,
+  ): number {
+    if (!sa.use.admits(1, this.nowMs)) return this.refused(sa, DROP.SA_EXPIRED)
+    const ahOctets = openAh(sa, this.slab, at, headers, length)
+    if (ahOctets < 0) return this.refused(sa, ahOctets)
+    const payload = at + headers + ahOctets
+    const n = length - headers - ahOctets
+    if (sa.tunnel) return this.tunnel(sa, payload, n, tos)
+    return this.transport(sa, at, headers, field, payload, n)
+  }
+
+  /** ESP without an IP header in front. @param source undefined: the SA's remote address */
+  private openBareEsp(
+    esp: number,
+    length: number,
+    tos: number,
+    source: Uint8Array | undefined,
+    sourceAt: number,
+  ): number {
+    const sa = this.sad.inbound('esp', espSpi(this.slab.bytes, esp))
+    if (!sa) return DROP.UNKNOWN_SPI
+    this.sa = sa
+    if (!sa.use.admits(1, this.nowMs)) return this.refused(sa, DROP.SA_EXPIRED)
+    const n = openEsp(sa, this.slab, esp, length)
+    if (n < 0) return this.refused(sa, n)
+    const room = espHeaderRoom(sa.esp!)
+    const place = esp + room
+    if (sa.tunnel) return this.tunnel(sa, place, n, tos)
+    if (sa.nextHeader === NEXT_NONE) return this.dummy(sa)
+
+    const { local, remote } = sa.info
+    const v4 = local.length === 4
+    if (!v4 && source === undefined) source = remote
+    const headers = v4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN
+    // The header goes where header, IV, trailer and ICV of this packet were, as far as they are long enough.
+    const spare = length - room - n
+    const short = headers - room
+    const shift = short <= 0 ? 0 : short < spare ? short : spare
+    const b = this.slab.bytes
+    if (shift > 0) b.copyWithin(place + shift, place, place + n)
+    const header = place + shift - headers
+    if (v4) this.writeIpv4(header, headers + n, sa.nextHeader, tos, remote, local)
+    else this.writeIpv6(header, n, sa.nextHeader, tos, source!, sourceAt, local)
+    return this.deliver(sa, header, headers + n)
+  }
+
+  /** Transport mode with the received headers: they move to where the payload begins. */
+  private transport(
+    sa: InboundSa,
+    at: number,
+    headers: number,
+    field: number,
+    payload: number,
+    n: number,
+  ): number {
+    if (sa.nextHeader === NEXT_NONE) return this.dummy(sa)
+    const b = this.slab.bytes
+    const header = payload - headers
+    b.copyWithin(header, at, at + headers)
+    b[header + field] = sa.nextHeader
+    if (ipVersion(b, header) === 4) {
+      putU16(b, header + 2, headers + n)
+      writeIpv4Checksum(b, header)
+    } else putU16(b, header + 4, headers - IPV6_HEADER_LEN + n)
+    return this.deliver(sa, header, headers + n)
+  }
+
+  private tunnel(sa: InboundSa, at: number, available: number, outerTos: number): number {
+    const next = sa.nextHeader
+    if (next === NEXT_NONE) return this.dummy(sa)
+    if (next !== NEXT_IPIP && next !== NEXT_IPV6) return this.refused(sa, DROP.BAD_NEXT_HEADER)
+    const b = this.slab.bytes
+    const { packet } = this
+    if (!packet.parse(b, at, available) || packet.version !== (next === NEXT_IPIP ? 4 : 6))
+      return this.refused(sa, DROP.MALFORMED_INNER)
+    if (!this.selected(sa)) return this.refused(sa, DROP.SELECTOR_MISMATCH)
+    const ecn = decapsulatedEcn(packet.tos, outerTos)
+    if (ecn < 0) return this.refused(sa, DROP.ECN_DROP)
+    const tos = (packet.tos & ~ECN_MASK) | ecn
+    if (tos !== packet.tos) {
+      if (packet.version === 4) setIpv4Tos(b, at, tos)
+      else setIpv6TrafficClass(b, at, tos)
+      packet.tos = tos
+    }
+    return this.accepted(sa, at)
+  }
+
+  private deliver(sa: InboundSa, at: number, length: number): number {
+    if (!this.packet.parse(this.slab.bytes, at, length)) return this.refused(sa, DROP.MALFORMED_INNER)
+    if (!this.selected(sa)) return this.refused(sa, DROP.SELECTOR_MISMATCH)
+    return this.accepted(sa, at)
+  }
+
+  /** The packet comes from the peer's side and goes to ours (RFC 4301 section 5.2 step 4). */
+  private selected(sa: InboundSa): boolean {
+    const p = this.packet
+    const v = this.slab.view
+    return (
+      sa.remoteSelectors.matches(v, p.version, p.sourceAt, p.protocol, p.sourcePort) &&
+      sa.localSelectors.matches(v, p.version, p.destinationAt, p.protocol, p.destinationPort)
+    )
+  }
+
+  private accepted(sa: InboundSa, at: number): number {
+    this.at = at
+    sa.use.count(this.packet.length, this.nowMs)
+    return this.packet.length
+  }
+
+  private dummy(sa: InboundSa): number {
+    sa.use.count(0, this.nowMs)
+    return DROP.DUMMY
+  }
+
+  private refused(sa: InboundSa, code: number): number {
+    sa.use.countError()
+    return code
+  }
+
+  private writeIpv4(
+    at: number,
+    length: number,
+    protocol: number,
+    tos: number,
+    source: Uint8Array,
+    destination: Uint8Array,
+  ): void {
+    const b = this.slab.bytes
+    const v = this.slab.view
+    // The original identification is not known; with DF set none is needed (RFC 6864 section 4.1).
+    v.setUint32(at, 0x4500_0000 | (tos << 16) | length)
+    v.setUint32(at + 4, 0x4000)
+    v.setUint32(at + 8, (OUTER_TTL << 24) | (protocol << 16))
+    for (let i = 0; i < 4; i++) {
+      b[at + 12 + i] = source[i]!
+      b[at + 16 + i] = destination[i]!
+    }
+    writeIpv4Checksum(b, at)
+  }
+
+  private writeIpv6(
+    at: number,
+    payload: number,
+    nextHeader: number,
+    tos: number,
+    source: Uint8Array,
+    sourceAt: number,
+    destination: Uint8Array,
+  ): void {
+    const b = this.slab.bytes
+    const v = this.slab.view
+    v.setUint32(at, 0x6000_0000 | (tos << 20))
+    v.setUint32(at + 4, (payload << 16) | (nextHeader << 8) | OUTER_TTL)
+    for (let i = 0; i < 16; i++) {
+      b[at + IPV6_SOURCE + i] = source[sourceAt + i]!
+      b[at + IPV6_DESTINATION + i] = destination[i]!
+    }
+  }
+}
