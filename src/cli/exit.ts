@@ -12,7 +12,7 @@ export function reportFailure(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.OK : EXIT.USAGE
   if (error instanceof SallyportError) {
     for (const line of error.message.split('\n')) process.stderr.write(`sallyport: ${line}\n`)
-    if (process.env['SALLYPORT_DEBUG'] !== undefined) process.stderr.write(`${error.stack}\n`)
+    if (process.env.SALLYPORT_DEBUG !== undefined) process.stderr.write(`${error.stack}\n`)
     return error instanceof ConfigError ? EXIT.USAGE : EXIT.RUNTIME
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)

@@ -11,7 +11,10 @@ export function formatStatus(s: GatewayStatus): string {
     facts([
       ['daemon', `sallyport ${s.version}, pid ${s.pid}, up ${formatSeconds(s.uptimeSeconds)}`],
       ['config', s.config],
-      ['tun', `${s.tun}: ${traffic(s.counters.tunReadPackets, s.counters.tunReadOctets)} out, ${traffic(s.counters.tunWritePackets, s.counters.tunWriteOctets)} in`],
+      [
+        'tun',
+        `${s.tun}: ${traffic(s.counters.tunReadPackets, s.counters.tunReadOctets)} out, ${traffic(s.counters.tunWritePackets, s.counters.tunWriteOctets)} in`,
+      ],
       ['engine', engine ? `${engine.name} (${engine.detail})` : 'none'],
       ['offload', on.join(', ')],
     ]),
@@ -20,13 +23,26 @@ export function formatStatus(s: GatewayStatus): string {
       s.peers.flatMap(peerRows),
     ),
     table(
-      ['CHILD', 'PROTECTION', 'TRAFFIC', 'DIR', 'SPI', 'ALGORITHMS', 'PACKETS', 'OCTETS', 'AGE', 'EXPIRES IN'],
+      [
+        'CHILD',
+        'PROTECTION',
+        'TRAFFIC',
+        'DIR',
+        'SPI',
+        'ALGORITHMS',
+        'PACKETS',
+        'OCTETS',
+        'AGE',
+        'EXPIRES IN',
+      ],
       s.peers.flatMap((peer) => peer.children.flatMap((child) => childRows(peer, child))),
     ),
   ]
   const errors = s.peers.filter((peer) => peer.ike?.lastError !== undefined)
   if (errors.length > 0)
-    parts.push(facts(errors.map((peer) => [`last error of ${peer.name}`, pc.red(peer.ike?.lastError ?? '')] as const)))
+    parts.push(
+      facts(errors.map((peer) => [`last error of ${peer.name}`, pc.red(peer.ike?.lastError ?? '')] as const)),
+    )
   parts.push(counts('DROPPED BY', 'PACKETS', s.drops, 'nothing was dropped'))
   if (Object.keys(s.events).length > 0) parts.push(counts('CONTROL EVENT', 'COUNT', s.events, ''))
   return parts.join('\n\n')
@@ -70,7 +86,12 @@ function childRows(peer: PeerView, child: ChildView): string[][] {
 }
 
 function saCells(sa: SaView): string[] {
-  const algorithms = [sa.encryption, sa.integrity, sa.esn ? 'ESN' : undefined, sa.encapsulation === 'udp' ? 'UDP' : undefined]
+  const algorithms = [
+    sa.encryption,
+    sa.integrity,
+    sa.esn ? 'ESN' : undefined,
+    sa.encapsulation === 'udp' ? 'UDP' : undefined,
+  ]
   return [
     sa.direction === 'inbound' ? 'in' : 'out',
     formatSpi(sa.spi),
@@ -88,5 +109,8 @@ const formatOptional = (seconds: number | undefined): string =>
 function counts(what: string, unit: string, values: Readonly<Record<string, number>>, none: string): string {
   const rows = Object.entries(values).sort(([, a], [, b]) => b - a)
   if (rows.length === 0) return none
-  return table([what, unit], rows.map(([name, n]) => [name, String(n)]))
+  return table(
+    [what, unit],
+    rows.map(([name, n]) => [name, String(n)]),
+  )
 }

@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import { Dataplane, type Endpoint } from '../dataplane/dataplane.js'
-import { ControlError, SystemError } from '../errors.js'
-import type { IkeEnvironment } from '../ike/environment.js'
+import { Dataplane } from '../dataplane/dataplane.js'
+import { ControlError } from '../errors.js'
+import type { Endpoint, IkeEnvironment } from '../ike/environment.js'
 import { Ike } from '../ike/ike.js'
-import type { SaExpiry, SaKey } from '../sadb/sa-spec.js'
+import type { SaExpiry } from '../sadb/sa-spec.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import type { GatewayConfig, PolicySettings } from './config/config.js'
 import { wipeManual } from './config/load.js'
 import { DeadlineTimer } from './deadline-timer.js'
 import { EventCounts } from './event-counts.js'
 import { IKE_PORT, IkeSockets } from './ike-sockets.js'
-import { ikeViews } from './ike-view.js'
+import { type IkeView, ikeViews } from './ike-view.js'
 import { type GatewayStatus, gatewayStatus } from './status.js'
 import { FileTimestampStore } from './timestamp-store.js'
 import { Undo } from './undo.js'
@@ -34,29 +34,12 @@ export interface GatewayOptions {
 /** Data path, IKE, network settings and the timers between them: everything that is up while the gateway is. */
 export class Gateway {
   private readonly options: GatewayOptions
-  private readonly started = performance.now()
+  private readonly startedMs = performance.now()
   private readonly events = new EventCounts()
   private readonly undo = new Undo()
   private readonly policies: ReadonlyMap<number, PolicySettings>
-  private timer: DeadlineTimer | undefined
   private dataplane: Dataplane | undefined
   private sockets: IkeSockets | undefined
   private ike: Ike | undefined
+  private timer: DeadlineTimer | undefined
   private stopping: Promise<void> | undefined
-
-  private constructor(options: GatewayOptions) {
-    this.options = options
-    this.policies = new Map(options.config.policies.map((p) => [p.id, p]))
-  }
-
-  /** Starts everything or nothing. @throws SallyportError naming what could not be started */
-  static async start(options: GatewayOptions): Promise<Gateway> {
-    const gateway = new Gateway(options)
-    try {
-      await gateway.up()
-      return gateway
-    } catch (error) {
-      await gateway.stop()
-      throw error
-    }
-  }

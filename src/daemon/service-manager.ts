@@ -9,8 +9,8 @@ export class ServiceManager {
 
   /** Takes NOTIFY_SOCKET out of the environment, so that no child process answers in our name. */
   constructor(environment: NodeJS.ProcessEnv = process.env) {
-    this.socket = environment['NOTIFY_SOCKET']
-    delete environment['NOTIFY_SOCKET']
+    this.socket = environment.NOTIFY_SOCKET
+    delete environment.NOTIFY_SOCKET
   }
 
   ready(status: string): void {

@@ -19,11 +19,12 @@ const TCP_PSH = 0x08
 const TCP_ACK = 0x10
 const TCP_ECE = 0x40
 
-/** Writes what was gathered: `count` vectors, the first of them the vnet header; `at`, `length` when it is one packet. */
+/** Where the packets go. */
 export interface CoalescedSink {
   /** One packet with room for its vnet header in front of it. */
   writeOne(at: number, length: number): void
-  writeMany(vectors: IoVectors, count: number): void
+  /** `count` vectors, the first of them the vnet header; `at` and `length` are of the joined packet. */
+  writeMany(vectors: IoVectors, count: number, at: number, length: number): void
 }
 
 /** Gathers inner packets between two flushes. Packets are (offset, length) in the slab and must stay put until `flush`. */
@@ -233,7 +234,7 @@ export class Coalescer {
       const slot = e * SEGMENTS_MAX + i
       this.vectors.set(i + 1, this.payloadAt[slot]!, this.payloadLength[slot]!)
     }
-    this.sink.writeMany(this.vectors, count + 1)
+    this.sink.writeMany(this.vectors, count + 1, at, total)
   }
 }
 

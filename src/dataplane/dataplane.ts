@@ -1,4 +1,5 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import type { EngineReport } from '../crypto/select.js'
 import type { EngineName } from '../crypto/types.js'
 import { InternalError } from '../errors.js'
 import { DROP_NAMES } from '../ipsec/drop.js'
@@ -7,20 +8,11 @@ import { openRawSocket, openUdpSocket, sendDatagram } from '../net/open-socket.j
 import { openTun, type TunOffload } from '../net/tun.js'
 import { Wakeup } from '../net/wakeup.js'
 import type { PolicySpec, Sadb, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
-import { NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
+import { NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import { Counters, LANE_COUNTERS, type LaneCounter, SA_SLOTS } from './counters.js'
-import {
-  type EngineReport,
-  type FromLane,
-  type LaneOptions,
-  MAIL,
-  type SocketSpec,
-  type ToLane,
-} from './messages.js'
+import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
 
-/** Port of UDP-encapsulated ESP and of IKE behind a NAT (RFC 3947, RFC 3948). */
-export const NAT_T_PORT = 4500
 const ESP = 50
 const AH = 51
 /** How long a lane has to say that it is ready, or that it has stopped. */

@@ -1,64 +1,81 @@
+import { randomBytes } from 'node:crypto'
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import { wipe } from '../bytes/octets.js'
 import { type SumKernel, sumKernel } from '../bytes/simd/sum-kernel.js'
-import type { Slab } from '../bytes/slab.js'
-import type { selectEngines } from '../crypto/select.js'
+import { SCRATCH_LEN, type Slab } from '../bytes/slab.js'
+import { type EngineSelection, selectEngines } from '../crypto/select.js'
 import { nativeSlab } from '../ffi/slab.js'
 import { ACQUIRE, DROP } from '../ipsec/drop.js'
-import type { Inbound } from '../ipsec/inbound.js'
-import type { Outbound } from '../ipsec/outbound.js'
+import { Inbound } from '../ipsec/inbound.js'
+import { Outbound } from '../ipsec/outbound.js'
 import { createInboundSa, createOutboundSa, type OutboundSa } from '../ipsec/sa.js'
+import { SA_CELLS } from '../ipsec/sa-use.js'
 import { Sad } from '../ipsec/sad.js'
 import { Spd } from '../ipsec/spd.js'
 import { NativeIoVectors } from '../net/iovectors.js'
 import { NativePacketSocket } from '../net/packet-socket.js'
-import type { Poller } from '../net/poller.js'
+import { Poller } from '../net/poller.js'
+import { setTunOffload } from '../net/tun.js'
 import { NativeTunQueue } from '../net/tun-queue.js'
-import type { PacketSocket, RxBatch, TunQueue } from '../net/types.js'
-import type { Wakeup } from '../net/wakeup.js'
-import type { SaExpiry, SaSpec } from '../sadb/sa-spec.js'
-import { VNET_HDR_LEN } from '../wire/virtio-net-hdr.js'
-import { type CoalescedSink, Coalescer, coalescerHeaderRoom, SEGMENTS_MAX } from './coalescing.js'
+import type { IoVectors, RxBatch, TunQueue } from '../net/types.js'
+import { Wakeup } from '../net/wakeup.js'
+import type { SaKey, SaSpec } from '../sadb/sa-spec.js'
+import { IKE_MESSAGE_MAX, NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
+import { NATT, nattKind } from '../wire/udp.js'
+import {
+  VNET_GSO_NONE,
+  VNET_HDR_LEN,
+  vnetChecksumOffset,
+  vnetChecksumStart,
+  vnetGsoSize,
+  vnetGsoType,
+  vnetNeedsChecksum,
+  writePlainVnetHeader,
+} from '../wire/virtio-net-hdr.js'
+import { Coalescer, coalescerHeaderRoom, SEGMENTS_MAX } from './coalescing.js'
 import { C, Counters } from './counters.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
 import { PendingPackets, pendingRoom } from './pending.js'
 import { completeChecksum, SEGMENT_HEADER_MAX, Segmenter } from './segmentation.js'
-import type { TxQueue } from './tx-queue.js'
+import { TxQueue } from './tx-queue.js'
 
-/** A TUN read brings at most a 64 KiB packet and its vnet header. */
-const TUN_READ_MAX = VNET_HDR_LEN + 65_535
-/** Room behind a packet for the ESP trailer that is written in place (255 octets of padding at most). */
-const TAIL_ROOM = 320
-/** Packets read from the TUN before the sockets get their turn. */
+/** The largest packet that a TUN read brings. */
+const TUN_PACKET_MAX = 65_535
+/** Room behind a packet for the ESP trailer that is written in place. */
+const TAIL_ROOM = 64
+/** Packets, each up to 64 KiB, read from the TUN before the sockets get their turn. */
 const TUN_BUDGET = 8
-/** Sealed packets between two sends: the expansion of TUN_BUDGET full reads and then some. */
+/** Sealed packets between two sends. */
 const OUT_ROOM = 1 << 20
-/** A slot of a UDP socket with GRO holds 64 KiB; raw sockets bring one packet a slot, jumbo frames included. */
+/** Room that one sealed packet may need: the largest IP packet there is. */
+const SEALED_MAX = 65_600
+/** A slot of a UDP socket with GRO holds 64 KiB; other sockets bring one packet a slot, jumbo frames included. */
 const GRO_SLOTS = 8
 const GRO_SLOT = 65_536
 const PLAIN_SLOTS = 64
 const PLAIN_SLOT = 9_600
-/** Free octets in front of each received packet: the vnet header of an inner packet may reach before its slot. */
+/** Octets in front of each slot: headers that are made for what has none (IPv6, vnet) go there. */
 const HEAD_ROOM = 64
-/** IKE messages handed on between two looks at the clock; more are dropped. IKE on port 4500 is rare once SAs are up. */
-const IKE_BUDGET = 64
+/** IKE messages handed to the main thread each HOUSEKEEPING_MS; more are dropped and counted. */
+const IKE_BUDGET = 256
 const HOUSEKEEPING_MS = 100
 const ACQUIRE_INTERVAL_MS = 1_000
 const IDLE_POLL_MS = 500
-/** EINVAL on this many joined TUN writes in a row: the kernel does not take them. */
-const TUN_GSO_FAULTS = 4
+/** Joined writes in a row that the TUN device refuses with EINVAL before joining is given up. */
+const JOIN_FAULTS_MAX = 4
+const EINVAL = 22
 
-/** What the lane keeps beside each outbound SA: how its packets leave. */
+/** How the packets of an outbound SA leave. */
 interface Route {
   readonly queue: TxQueue
   readonly destination: number
-  /** Octets in front of the ESP or AH header that the socket wants: a raw socket with the IP header included. */
-  readonly withHeader: boolean
-  readonly slot: number
+  /** The socket wants the outer IP header too; otherwise the kernel writes it. */
+  readonly whole: boolean
 }
 
 interface Receiver {
   readonly spec: SocketSpec
-  readonly socket: PacketSocket
+  readonly socket: NativePacketSocket
   readonly rx: RxBatch
   readonly queue: TxQueue
 }
@@ -74,10 +91,12 @@ export class Lane {
   private readonly slab: Slab
   private readonly sum: SumKernel
   private readonly tun: TunQueue
+  /** Octets of vnet header in front of each packet of the TUN: 10 or 0. */
+  private readonly header: number
   private readonly wakeup: Wakeup
   private readonly poller: Poller
   private readonly receivers: readonly Receiver[]
-  private readonly engines: ReturnType<typeof selectEngines>
+  private readonly selection: EngineSelection
   private readonly sad = new Sad()
   private readonly spd = new Spd()
   private readonly outbound: Outbound
@@ -85,8 +104,8 @@ export class Lane {
   private readonly segmenter: Segmenter
   private readonly coalescer: Coalescer
   private readonly pending: PendingPackets
-  private readonly routes = new Map<number, Route>()
-  private readonly slots = new Map<string, number>()
+  private readonly routes = new Map<OutboundSa, Route>()
+  /** When an SA was last asked for, by policy. */
   private readonly acquired = new Map<number, number>()
 
   private readonly tunAt: number
@@ -94,45 +113,87 @@ export class Lane {
   private out: number
   private nowMs = 0
   private ikeLeft = IKE_BUDGET
+  /** Inner segments are joined before they are written to the TUN. */
   private joining: boolean
   private joinFaults = 0
   private stopping = false
 
+  /**
+   * @param options descriptors that the main thread opened and closes after the lane has stopped
+   * @throws CryptoError when no engine passes its self-test
+   */
   constructor(options: LaneOptions, port: MessagePort) {
     this.port = port
     this.mail = new Int32Array(options.mail)
     this.counters = new Counters(options.counters)
 
-    const receiveRoom = options.sockets.reduce((n, s) => n + receiveRoomOf(s), 0)
-    const headers = VNET_HDR_LEN + TUN_READ_MAX + TAIL_ROOM + SEGMENT_HEADER_MAX + coalescerHeaderRoom + 256
-    this.slab = nativeSlab(headers + OUT_ROOM + pendingRoom + receiveRoom)
-    let at = this.slab.scratch + SCRATCH_LEN
-    const take = (octets: number): number => {
-      const from = at
-      at = from + ((octets + 63) & ~63)
-      return from
-    }
-    this.sum = sumKernel(this.slab)
-    this.segmenter = new Segmenter(this.slab, take(SEGMENT_HEADER_MAX))
-    // The vnet header ends on a 64-octet boundary, so that the packet starts on one.
-    this.tunAt = take(64 + 65_535 + TAIL_ROOM) + 64 - VNET_HDR_LEN
-    const sink: CoalescedSink = {
-      writeOne: (packet, length) => this.writeTun(packet, length),
-      writeMany: (vectors, count) => this.writeJoined(vectors, count),
-    }
-    this.vectors = new NativeIoVectors(this.slab, SEGMENTS_MAX + 1)
-    this.coalescer = new Coalescer(this.slab, take(coalescerHeaderRoom), this.vectors, sink)
-    this.pending = new PendingPackets(this.slab, take(pendingRoom))
-    this.outBase = take(OUT_ROOM)
+    const plan = new SlabPlan()
+    const segmentHeaders = plan.take(SEGMENT_HEADER_MAX)
+    const joinHeaders = plan.take(coalescerHeaderRoom)
+    // The vnet header ends where a cache line begins, so that the packet starts on one.
+    const tunAt = plan.take(64 + TUN_PACKET_MAX + TAIL_ROOM) + 64
+    const pendingAt = plan.take(pendingRoom + TAIL_ROOM)
+    this.outBase = plan.take(OUT_ROOM + SEALED_MAX)
     this.out = this.outBase
+    const slots = options.sockets.map((spec) => plan.take(slotsOf(spec) * strideOf(spec)))
+    this.slab = nativeSlab(plan.length)
+
+    this.selection = selectEngines(options.engine, this.slab)
+    this.sum = sumKernel(this.slab)
+    this.header = options.tun.vnetHeader ? VNET_HDR_LEN : 0
+    this.tunAt = tunAt - this.header
+    this.tun = new NativeTunQueue(options.tun.fd, options.tun.vnetHeader, this.slab)
+    this.joining = options.tun.offloads !== 0
+    this.tunFd = options.tun.fd
+    this.outbound = new Outbound(this.slab, this.spd, this.sad)
+    this.inbound = new Inbound(this.slab, this.sad)
+    this.segmenter = new Segmenter(this.slab, segmentHeaders)
+    this.coalescer = new Coalescer(this.slab, joinHeaders, new NativeIoVectors(this.slab, SEGMENTS_MAX + 1), {
+      writeOne: (at, length) => this.writeTun(at, length),
+      writeMany: (vectors, count, at, length) => this.writeJoined(vectors, count, at, length),
+    })
+    this.pending = new PendingPackets(this.slab, pendingAt)
+
+    this.wakeup = new Wakeup(options.wakeFd)
+    this.poller = new Poller(2 + options.sockets.length)
+    this.poller.add(options.wakeFd)
+    this.poller.add(options.tun.fd)
+    this.receivers = options.sockets.map((spec, i) => this.receiver(spec, slots[i]!))
   }
 
-  /** Runs until a stop message. Returns when every queue is flushed. */
+  private readonly tunFd: number
+
+  private receiver(spec: SocketSpec, slots: number): Receiver {
+    this.poller.add(spec.fd)
+    const socket = new NativePacketSocket(spec.fd, spec.family, spec.kind, this.slab)
+    const queue = new TxQueue(socket, spec.gso, {
+      sent: (packets) => this.counters.add(C.txDatagrams, packets),
+      failed: (packets) => this.drop(DROP.SEND_FAILED, packets),
+      gsoRefused: (errno) => this.post({ op: 'stepBack', feature: 'udpGso', reason: `errno ${errno}` }),
+    })
+    const size = slotsOf(spec)
+    const stride = strideOf(spec)
+    const rx: RxBatch = {
+      size,
+      at: Int32Array.from({ length: size }, (_, i) => slots + i * stride + HEAD_ROOM),
+      room: stride - HEAD_ROOM,
+      length: new Int32Array(size),
+      segment: new Int32Array(size),
+      tos: new Uint8Array(size),
+      sourcePort: new Int32Array(size),
+      source: new Uint8Array(size * 16),
+    }
+    return { spec, socket, rx, queue }
+  }
+
+  /** Runs until a stop message. */
   run(): void {
-    this.port.postMessage({ op: 'ready', engines: this.engines.report } satisfies FromLane)
+    this.post({ op: 'ready', engines: this.selection.report })
     let housekeepingAt = 0
     while (!this.stopping) {
-      this.nowMs = performance.now()
+      this.nowMs = performance.timeOrigin + performance.now()
+      this.outbound.nowMs = this.nowMs
+      this.inbound.nowMs = this.nowMs
       if (this.nowMs >= housekeepingAt) {
         this.housekeeping()
         housekeepingAt = this.nowMs + HOUSEKEEPING_MS
@@ -141,24 +202,305 @@ export class Lane {
       let work = this.drainTun()
       for (const receiver of this.receivers) work += this.drainSocket(receiver)
       this.counters.add(C.loops, 1)
-      if (work === 0) {
+      if (work === 0 && !this.stopping) {
         this.counters.add(C.polls, 1)
         this.poller.wait(IDLE_POLL_MS)
       }
     }
-    this.destroy()
+    this.sad.clear()
+    this.slab.bytes.fill(0)
+    this.post({ op: 'stopped' })
   }
 
-  // ---- TUN -> socket
+  private post(message: FromLane): void {
+    this.port.postMessage(message)
+  }
+
+  private drop(code: number, packets = 1): void {
+    this.counters.drop(-code, packets)
+  }
+
+  // TUN to socket
 
   private drainTun(): number {
     let work = 0
     for (; work < TUN_BUDGET; work++) {
-      const n = this.tun.read(this.tunAt, TUN_READ_MAX)
-      if (n <= 0) break
-      this.fromTun(this.tunAt + VNET_HDR_LEN, n - VNET_HDR_LEN)
+      const n = this.tun.read(this.tunAt, this.header + TUN_PACKET_MAX)
+      if (n <= this.header) break
+      this.fromTun(this.tunAt + this.header, n - this.header)
     }
     if (work > 0) this.flushOut()
     return work
   }
 
+  /** A packet from the TUN; its vnet header, if it has one, lies in front of it. */
+  private fromTun(at: number, length: number): void {
+    this.counters.add(C.tunReadOctets, length)
+    let segmentSize = 0
+    if (this.header !== 0) {
+      const b = this.slab.bytes
+      const header = at - this.header
+      if (vnetGsoType(b, header) !== VNET_GSO_NONE) segmentSize = vnetGsoSize(b, header)
+      else if (vnetNeedsChecksum(b, header)) {
+        const start = vnetChecksumStart(b, header)
+        const offset = vnetChecksumOffset(b, header)
+        if (!completeChecksum(this.slab, this.sum, at, length, start, offset))
+          return this.drop(DROP.MALFORMED_INNER)
+      }
+    }
+    this.protect(at, length, segmentSize)
+  }
+
+  /**
+   * Seals a packet, or all the segments of a large one, into the out area.
+   * @param segmentSize transport octets a segment; 0 = the packet is one
+   */
+  private protect(at: number, available: number, segmentSize: number): void {
+    const length = this.outbound.lookup(at, available)
+    if (length === ACQUIRE) return this.hold(this.outbound.policy, at, available, segmentSize)
+    if (length < 0) return this.drop(length)
+    const sa = this.outbound.sa!
+    const route = this.routes.get(sa)!
+    if (segmentSize === 0) return this.seal(sa, route, at, length)
+    const { segmenter } = this
+    if (!segmenter.begin(at, length, segmentSize)) return this.drop(DROP.UNSEGMENTABLE)
+    while (segmenter.next()) this.seal(sa, route, segmenter.at, segmenter.length)
+  }
+
+  private seal(sa: OutboundSa, route: Route, at: number, length: number): void {
+    const { outbound, out } = this
+    this.counters.add(C.tunReadPackets, 1)
+    const n = route.whole ? outbound.seal(sa, at, length, out) : outbound.sealPayload(sa, at, length, out)
+    if (n < 0) return this.drop(n)
+    route.queue.push(out, n, route.destination, outbound.tos)
+    this.out = out + n
+    if (this.out > this.outBase + OUT_ROOM) this.flushOut()
+  }
+
+  /** Asks for an SA, once a second and policy, and lets the packet wait for it. */
+  private hold(policy: number, at: number, length: number, segmentSize: number): void {
+    const asked = this.acquired.get(policy)
+    if (asked === undefined || this.nowMs - asked >= ACQUIRE_INTERVAL_MS) {
+      this.acquired.set(policy, this.nowMs)
+      this.post({ op: 'acquire', policy })
+    }
+    // A large packet belongs to a flow that was open before: it comes again.
+    if (segmentSize !== 0 || !this.pending.add(policy, at, length, this.nowMs)) this.drop(DROP.NO_SA)
+  }
+
+  /** Hands everything that is sealed to the kernel; the out area is free afterwards. */
+  private flushOut(): void {
+    for (const { queue } of this.receivers) {
+      if (queue.pending === 0) continue
+      queue.flush()
+      this.counters.add(C.txCalls, 1)
+    }
+    this.out = this.outBase
+  }
+
+  // socket to TUN
+
+  private drainSocket(receiver: Receiver): number {
+    const { rx, socket, spec } = receiver
+    const n = socket.receive(rx)
+    if (n <= 0) return 0
+    this.counters.add(C.rxCalls, 1)
+    for (let i = 0; i < n; i++) {
+      const at = rx.at[i]!
+      const length = rx.length[i]!
+      const segment = rx.segment[i]!
+      if (spec.kind === 'raw') this.fromRaw(receiver, i, at, length)
+      else if (segment === 0) this.fromUdp(receiver, i, at, length)
+      else
+        for (let from = 0; from < length; from += segment)
+          this.fromUdp(receiver, i, at + from, Math.min(segment, length - from))
+    }
+    this.coalescer.flush()
+    return n
+  }
+
+  private fromRaw({ spec, rx }: Receiver, slot: number, at: number, length: number): void {
+    this.counters.add(C.rxDatagrams, 1)
+    this.deliver(
+      spec.family === 4
+        ? this.inbound.openIpv4(at, length)
+        : this.inbound.openIpv6Payload(at, length, spec.protocol, rx.tos[slot]!, rx.source, slot * 16),
+    )
+  }
+
+  private fromUdp(receiver: Receiver, slot: number, at: number, length: number): void {
+    this.counters.add(C.rxDatagrams, 1)
+    switch (nattKind(this.slab.bytes, at, length)) {
+      case NATT.ESP:
+        return this.deliver(this.inbound.openUdp(at, length, receiver.rx.tos[slot]!))
+      case NATT.IKE:
+        return this.forwardIke(receiver, slot, at, length)
+      case NATT.KEEPALIVE:
+        return this.counters.add(C.keepalives, 1)
+      default:
+        return this.drop(DROP.MALFORMED_OUTER)
+    }
+  }
+
+  private forwardIke({ spec, rx }: Receiver, slot: number, at: number, length: number): void {
+    if (this.ikeLeft === 0 || length > NON_ESP_MARKER_LEN + IKE_MESSAGE_MAX)
+      return this.drop(DROP.IKE_OVERLOAD)
+    this.ikeLeft--
+    this.counters.add(C.ikeForwarded, 1)
+    this.post({
+      op: 'ike',
+      local: spec.local,
+      localPort: NAT_T_PORT,
+      remote: rx.source.slice(slot * 16, slot * 16 + spec.local.length),
+      remotePort: rx.sourcePort[slot]!,
+      message: this.slab.bytes.slice(at + NON_ESP_MARKER_LEN, at + length),
+    })
+  }
+
+  /** @param length of the inner packet at inbound.at, or a drop code */
+  private deliver(length: number): void {
+    if (length < 0) return this.drop(length)
+    if (this.joining) this.coalescer.add(this.inbound.at, length)
+    else this.writeTun(this.inbound.at, length)
+  }
+
+  private writeTun(at: number, length: number): void {
+    const start = at - this.header
+    // What stood there, outer headers or the packet before, has served.
+    if (this.header !== 0) writePlainVnetHeader(this.slab.bytes, start)
+    const n = this.tun.write(start, this.header + length)
+    if (n <= 0) return this.drop(DROP.TUN_REFUSED)
+    this.counters.add(C.tunWrites, 1)
+    this.counters.add(C.tunWritePackets, 1)
+    this.counters.add(C.tunWriteOctets, length)
+  }
+
+  /** A joined packet: the vnet header, the first segment, and the payloads of count - 2 more. */
+  private writeJoined(vectors: IoVectors, count: number, at: number, length: number): void {
+    const n = this.tun.writev(vectors, count)
+    if (n > 0) {
+      this.joinFaults = 0
+      this.counters.add(C.tunWrites, 1)
+      this.counters.add(C.tunWritePackets, count - 1)
+      this.counters.add(C.tunWriteOctets, length)
+      return
+    }
+    this.drop(DROP.TUN_REFUSED, count - 1)
+    if (n !== -EINVAL || ++this.joinFaults < JOIN_FAULTS_MAX) return
+    this.joining = false
+    setTunOffload(this.tunFd, 'none')
+    this.post({
+      op: 'stepBack',
+      feature: 'tunTso',
+      reason: `EINVAL on ${JOIN_FAULTS_MAX} joined writes (${at})`,
+    })
+  }
+
+  // control
+
+  private readMail(): void {
+    Atomics.store(this.mail, MAIL, 0)
+    this.wakeup.drain()
+    for (let m = receiveMessageOnPort(this.port); m !== undefined; m = receiveMessageOnPort(this.port))
+      this.handle(m.message as ToLane)
+  }
+
+  private handle(message: ToLane): void {
+    switch (message.op) {
+      case 'addSa':
+        return this.addSa(message.sa, message.slot)
+      case 'deleteSa':
+        return this.deleteSa(message.key)
+      case 'addPolicy':
+        return this.spd.add(message.policy)
+      case 'deletePolicy':
+        this.acquired.delete(message.id)
+        return this.spd.delete(message.id)
+      case 'stop':
+        this.stopping = true
+    }
+  }
+
+  private addSa(spec: SaSpec, slot: number): void {
+    const from = this.counters.saBase(slot)
+    const options = {
+      nowMs: this.nowMs,
+      cells: this.counters.cells.subarray(from, from + SA_CELLS),
+      ivSalt: randomBytes(8),
+    }
+    const { engines } = this.selection
+    try {
+      if (spec.direction === 'inbound')
+        this.sad.addInbound(createInboundSa(spec, engines, this.slab, options))
+      else this.addOutbound(createOutboundSa(spec, engines, this.slab, options))
+    } catch (error) {
+      const { direction, protocol, spi, policy } = spec
+      this.post({
+        op: 'refused',
+        key: { direction, protocol, spi, policy },
+        reason: (error as Error).message,
+      })
+    } finally {
+      wipe(spec.encryption?.key, spec.integrity?.key)
+    }
+  }
+
+  private addOutbound(sa: OutboundSa): void {
+    const { info, policy } = sa
+    const protocol = info.udp ? 17 : info.protocol === 'esp' ? 50 : 51
+    const receiver = this.receivers.find(
+      ({ spec }) => spec.protocol === protocol && Buffer.compare(spec.local, info.local) === 0,
+    )
+    if (!receiver) {
+      sa.destroy()
+      throw new Error('no socket is bound to its local address')
+    }
+    const destination = receiver.socket.destination(info.remote, info.udp?.remotePort ?? 0)
+    if (destination < 0) {
+      sa.destroy()
+      throw new Error('too many destinations')
+    }
+    const old = this.sad.outbound(policy)
+    this.sad.addOutbound(sa)
+    if (old) this.routes.delete(old)
+    this.routes.set(sa, { queue: receiver.queue, destination, whole: receiver.spec.kind === 'raw' })
+    this.acquired.delete(policy)
+    this.pending.release(policy, (at, length) => this.protect(at, length, 0))
+    this.flushOut()
+  }
+
+  private deleteSa(key: SaKey): void {
+    this.sad.delete(key)
+    if (key.direction === 'inbound') return
+    for (const sa of this.routes.keys()) if (this.sad.outbound(sa.policy) !== sa) this.routes.delete(sa)
+  }
+
+  private housekeeping(): void {
+    this.ikeLeft = IKE_BUDGET
+    const expired = this.pending.expire(this.nowMs)
+    if (expired > 0) this.drop(DROP.PENDING_EXPIRED, expired)
+    for (const sa of this.sad) {
+      const expiry = sa.expiry(this.nowMs)
+      if (expiry) this.post({ op: 'expire', expiry })
+    }
+  }
+}
+
+const slotsOf = (s: SocketSpec): number => (s.gro ? GRO_SLOTS : PLAIN_SLOTS)
+const strideOf = (s: SocketSpec): number => HEAD_ROOM + (s.gro ? GRO_SLOT : PLAIN_SLOT)
+
+/** Hands out areas of a slab before it is made. Each begins on a cache line. */
+class SlabPlan {
+  private at = SCRATCH_LEN
+
+  take(octets: number): number {
+    const from = this.at
+    this.at = from + ((octets + 63) & ~63)
+    return from
+  }
+
+  /** Octets that the slab needs besides its scratch area. */
+  get length(): number {
+    return this.at - SCRATCH_LEN
+  }
+}

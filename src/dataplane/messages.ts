@@ -1,3 +1,4 @@
+import type { EngineReport } from '../crypto/select.js'
 import type { EngineName } from '../crypto/types.js'
 import type { PolicySpec, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
 import type { IpAddress } from '../wire/ip-address.js'
@@ -60,10 +61,3 @@ export type FromLane =
   /** An offload misbehaved and was switched off. */
   | { readonly op: 'stepBack'; readonly feature: string; readonly reason: string }
   | { readonly op: 'stopped' }
-
-export interface EngineReport {
-  readonly name: EngineName
-  readonly detail: string
-  /** Why it is not used; absent when it is. */
-  readonly refused?: string
-}

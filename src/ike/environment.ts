@@ -36,8 +36,16 @@ export interface IkeEnvironment {
   timestamps: TimestampStore
   /** Sends an IKE message (without non-ESP marker: the sender of the datagram adds it when local.port is 4500). */
   send(local: Endpoint, remote: Endpoint, message: Uint8Array): void
+  /** The keys are valid within the call only: they are wiped when it returns. */
   addSa(sa: SaSpec): void
   deleteSa(key: SaKey): void
+  /** Sends one 0xFF octet, which keeps a NAT's mapping alive (RFC 3948 section 2.3). Absent where nobody can. */
+  sendKeepalive?(local: Endpoint, remote: Endpoint): void
+  /**
+   * Milliseconds since an authenticated packet came in on this inbound SA; undefined when none has. Absent where the data
+   * path cannot tell: dead peers are then found by IKE messages alone.
+   */
+  inboundIdleMs?(key: SaKey): number | undefined
   /** Structured story of what happened; no key material. */
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void
   /** Adds one to a named counter: every message refused is counted under its cause. */

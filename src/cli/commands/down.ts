@@ -9,9 +9,14 @@ export function downCommand(): Command {
   return withControlOptions(
     new Command('down')
       .summary('stop the daemon')
-      .description('Stops the daemon and waits for its end: peers are told, SAs deleted, routes and rules removed.'),
+      .description(
+        'Stops the daemon and waits for its end: peers are told, SAs deleted, routes and rules removed.',
+      ),
   )
-    .addHelpText('after', '\nExamples:\n  sallyport down\n  sallyport down -c /etc/sallyport/sallyport.yaml\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  sallyport down\n  sallyport down -c /etc/sallyport/sallyport.yaml\n',
+    )
     .action(async (options: ControlOptions) => {
       const client = await ControlClient.connect(controlPath(options))
       try {

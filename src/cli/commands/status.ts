@@ -18,7 +18,9 @@ export function statusCommand(): Command {
     .addHelpText('after', '\nExamples:\n  sallyport status\n  sallyport status --json | jq .drops\n')
     .action(async (options: ControlOptions & { json?: boolean }) => {
       const status = await fetchStatus(controlPath(options))
-      process.stdout.write(options.json ? `${JSON.stringify(status, null, 2)}\n` : `${formatStatus(status)}\n`)
+      process.stdout.write(
+        options.json ? `${JSON.stringify(status, null, 2)}\n` : `${formatStatus(status)}\n`,
+      )
     })
 }
 

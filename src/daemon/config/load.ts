@@ -46,7 +46,7 @@ export function wipeManual(config: GatewayConfig): void {
 
 function resolveConfig(source: YamlSource): GatewayConfig {
   const root = readSection(source, rootSchema, source.value, [])
-  const raw = isRecord(source.value) ? source.value['peers'] : undefined
+  const raw = isRecord(source.value) ? source.value.peers : undefined
   const peers: ResolvedPeer[] = []
   let policies = 0
   const nextPolicy = () => ++policies

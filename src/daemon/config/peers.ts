@@ -99,7 +99,7 @@ function readChildren(
   section: PeerSection | undefined,
   value: unknown,
 ): Child[] {
-  const raw = section?.children ?? (isRecord(value) ? value['children'] : undefined)
+  const raw = section?.children ?? (isRecord(value) ? value.children : undefined)
   if (!isRecord(raw)) return []
   const children: Child[] = []
   for (const [name, child] of Object.entries(raw)) {

@@ -38,7 +38,7 @@ export function controlCommands(daemon: Controlled): Readonly<Record<string, Com
     }),
     stats: () => stats(daemon.status()),
     'list-sas': async (request, emit) => {
-      for (const sa of listSas(filtered(daemon.status(), request), ids)) await emit('list-sa', sa)
+      for (const sa of listSas(daemon.status(), ids, textOf(request, 'ike'))) await emit('list-sa', sa)
       return {}
     },
     'list-conns': async (request, emit) => {

@@ -23,13 +23,20 @@ export class UniqueIds {
 /**
  * The `list-sa` messages, one an IKE SA; a peer with manual SAs, or whose IKE SA is gone while its children live, is
  * listed as an IKE SA without algorithms.
+ * @param only the peer to list; undefined for all
  */
-export function listSas(status: GatewayStatus, ids: UniqueIds): ViciMessage[] {
+export function listSas(status: GatewayStatus, ids: UniqueIds, only?: string): ViciMessage[] {
   const entries = status.peers.flatMap((peer) => ikeEntries(peer))
   const numbers = ids.assign(entries.flatMap((e) => [e.key, ...e.children.map((c) => c.key)]))
-  return entries.map((e) => ({
-    [e.peer.name]: compact({ uniqueid: String(numbers.get(e.key)), ...e.values, 'child-sas': childSas(e, numbers) }),
-  }))
+  return entries
+    .filter((e) => only === undefined || e.peer.name === only)
+    .map((e) => ({
+      [e.peer.name]: compact({
+        uniqueid: String(numbers.get(e.key)),
+        ...e.values,
+        'child-sas': childSas(e, numbers),
+      }),
+    }))
 }
 
 interface Entry {
@@ -57,7 +64,16 @@ function ikeEntries(peer: PeerView): Entry[] {
   }
   if (sas.length === 0) {
     if (children.length === 0) return []
-    const values = { version: '0', state: 'MANUAL', 'local-port': '0', 'remote-port': '0', ...common, initiator: 'no', 'initiator-spi': '0', 'responder-spi': '0' }
+    const values = {
+      version: '0',
+      state: 'MANUAL',
+      'local-port': '0',
+      'remote-port': '0',
+      ...common,
+      initiator: 'no',
+      'initiator-spi': '0',
+      'responder-spi': '0',
+    }
     return [{ key: `peer ${peer.name}`, peer, values, children }]
   }
   // Children hang on the newest IKE SA that is up, which is the one that would rekey them.

@@ -11,6 +11,9 @@ import { WireError } from '../../errors.js'
 export const IKE_HEADER_LEN = 28
 /** Largest IKE message we make or take; UDP would allow 65 507 octets. */
 export const IKE_MESSAGE_MAX = 16_384
+export const IKE_PORT = 500
+/** IKE behind a NAT, and UDP-encapsulated ESP (RFC 3947, RFC 3948). */
+export const NAT_T_PORT = 4500
 /** RFC 3948 section 2.2: four zero octets stand before an IKE message on port 4500. */
 export const NON_ESP_MARKER_LEN = 4
 

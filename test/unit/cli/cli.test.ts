@@ -86,7 +86,9 @@ describe('genkey', () => {
     writeFileSync(path, 'old')
     const { status, err } = await cli('genkey', '-o', path)
     expect(status).toBe(2)
-    expect(err).toBe(`sallyport: ${path} exists and is not overwritten; remove it first, or name another file\n`)
+    expect(err).toBe(
+      `sallyport: ${path} exists and is not overwritten; remove it first, or name another file\n`,
+    )
     expect(readFileSync(path, 'utf8')).toBe('old')
   })
 
@@ -148,7 +150,9 @@ peers:
     expect(out).toContain(`${file}: valid`)
     expect(out).toMatch(/dom0-b\s+192\.0\.2\.1 - 192\.0\.2\.2\s+dom0-b\.example\s+hardened/)
     expect(out).toContain(keyFingerprint(key))
-    expect(out).toMatch(/1\s+dom0-b\.tunnel\s+ESP tunnel\s+10\.88\.1\.1\/32 - 10\.88\.2\.1\/32\s+behind the TUN/)
+    expect(out).toMatch(
+      /1\s+dom0-b\.tunnel\s+ESP tunnel\s+10\.88\.1\.1\/32 - 10\.88\.2\.1\/32\s+behind the TUN/,
+    )
     expect(out).toMatch(/2\s+dom0-b\.all\s+AH transport\s+192\.0\.2\.1\/32 - 192\.0\.2\.2\/32\s+transparent/)
     const json = JSON.parse((await cli('check', '-c', file, '--json')).out)
     expect(json.peers[0]).toMatchObject({ name: 'dom0-b', fingerprint: keyFingerprint(key) })
@@ -183,7 +187,9 @@ describe('commands that need a daemon', () => {
   test.each(['status', 'down'])('%s says when there is none', async (name) => {
     const { status, err } = await cli(name, '--socket', join(folder, 'none'))
     expect(status).toBe(1)
-    expect(err).toMatch(/^sallyport: control socket .*: no daemon answers there; start one with: sallyport up -c FILE/)
+    expect(err).toMatch(
+      /^sallyport: control socket .*: no daemon answers there; start one with: sallyport up -c FILE/,
+    )
     expect(existsSync(join(folder, 'none'))).toBe(false)
   })
 })

@@ -215,7 +215,7 @@ test('all problems are shown together, in the order of the file', () => {
 })
 
 test('a key that stands in the configuration by mistake is not repeated in the error', () => {
-  for (const secret of ['0x' + 'ab12'.repeat(16), 'q7Jx'.repeat(11), '"psk: correct horse battery staple"']) {
+  for (const secret of [`0x${'ab12'.repeat(16)}`, 'q7Jx'.repeat(11), '"psk: correct horse battery staple"']) {
     const problems = s.problems(changed('key_file:', `key_file: ${secret}`))
     expect(problems[0]?.message).toMatch(/never stands in the configuration/)
     expect(JSON.stringify(problems)).not.toContain(secret.slice(2, 12))

@@ -112,7 +112,7 @@ describe('control server', () => {
     const answers: string[] = []
     await new Promise<void>((resolve) =>
       socket.on('data', (chunk) => {
-        for (const packet of splitter.push(chunk)) answers.push(String(parsePacket(packet).message['i']))
+        for (const packet of splitter.push(chunk)) answers.push(String(parsePacket(packet).message.i))
         if (answers.length === 100) resolve()
       }),
     )

@@ -56,7 +56,7 @@ describe('vici messages', () => {
     const wire = emitMessage(parseMessage(octets('\x03\x09__proto__\x00\x01x\x03\x0bconstructor\x00\x01y')))
     const message = parseMessage(wire)
     expect(Object.keys(message)).toEqual(['__proto__', 'constructor'])
-    expect(({} as Record<string, unknown>)['x']).toBeUndefined()
+    expect(({} as Record<string, unknown>).x).toBeUndefined()
   })
 
   test('text is UTF-8; what is not is shown as such', () => {

@@ -1,0 +1,302 @@
+import { wipe } from '../bytes/octets.js'
+import { encryptionInfo } from '../crypto/algorithms.js'
+import type { SaKey, SaLifetime, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
+import { type AgreedChild, initiatorsSpi } from './child-sa.js'
+import type { ChildConfig } from './config.js'
+import type { IkeEnvironment, Millis } from './environment.js'
+import type { IkeLimits } from './limits.js'
+import type { Path } from './path.js'
+
+// The CHILD_SAs of one peer. They belong to the peer and not to an IKE SA, so that renewing an IKE SA does not touch them.
+
+/**
+ * HALF: we receive on it, the peer has not confirmed yet. CURRENT: it carries the policy's traffic. REPLACED: another
+ * one does, but packets may still be on their way.
+ */
+export type ChildState = 'HALF' | 'CURRENT' | 'REPLACED'
+
+export interface ChildRecord {
+  readonly agreed: AgreedChild
+  readonly path: Path
+  state: ChildState
+  readonly installedAt: Millis
+  currentAt: Millis | undefined
+  /** When a new one is to be negotiated, and when this one ends. */
+  softAt: Millis | undefined
+  readonly hardAt: Millis | undefined
+  /** REPLACED: when it goes. */
+  deleteAt: Millis | undefined
+  outboundInstalled: boolean
+}
+
+/** Whom the table tells what has become due. */
+export interface ChildListener {
+  rekey(now: Millis, child: ChildConfig): void
+  /** A policy has no SA any more. */
+  lost(now: Millis, child: ChildConfig): void
+  /** We no longer receive on these. */
+  deleted(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void
+}
+
+export class ChildTable {
+  private readonly env: IkeEnvironment
+  private readonly limits: IkeLimits
+  private readonly listener: ChildListener
+  /** Oldest first; at most childSasPerPolicy for each policy. */
+  private records: ChildRecord[] = []
+
+  constructor(env: IkeEnvironment, limits: IkeLimits, listener: ChildListener) {
+    this.env = env
+    this.limits = limits
+    this.listener = listener
+  }
+
+  all(): readonly ChildRecord[] {
+    return this.records
+  }
+
+  current(child: ChildConfig): ChildRecord | undefined {
+    return this.records.findLast((r) => r.state === 'CURRENT' && r.agreed.child.policy === child.policy)
+  }
+
+  hasInbound(spi: number): boolean {
+    return this.records.some((r) => r.agreed.inboundSpi === spi)
+  }
+
+  /** Starts receiving. @param key KEYMAT, wiped here */
+  addInbound(now: Millis, agreed: AgreedChild, key: Uint8Array, path: Path): void {
+    this.makeRoom(now, agreed.child)
+    const life = lifetimeOf(agreed, this.jitter())
+    const at = (seconds: number | undefined): Millis | undefined =>
+      seconds === undefined ? undefined : now + seconds * 1000
+    const record: ChildRecord = {
+      agreed,
+      path,
+      state: 'HALF',
+      installedAt: now,
+      currentAt: undefined,
+      softAt: at(life.softSeconds),
+      hardAt: at(life.hardSeconds),
+      deleteAt: undefined,
+      outboundInstalled: false,
+    }
+    this.records.push(record)
+    this.install(specOf(agreed, 'inbound', key, path, life))
+    wipe(key)
+  }
+
+  /**
+   * Starts sending: the policy's traffic moves to this SA and the ones before are replaced. Of two that were negotiated
+   * at the same time both ends keep the one with the lower initiator's SPI.
+   * @param key KEYMAT, wiped here
+   * @returns whether the SA is the policy's current one
+   */
+  addOutbound(now: Millis, agreed: AgreedChild, key: Uint8Array): boolean {
+    const record = this.records.find((r) => r.agreed === agreed)
+    if (record === undefined || record.state !== 'HALF') {
+      wipe(key)
+      return false
+    }
+    const others = this.records.filter(
+      (r) => r !== record && r.state === 'CURRENT' && r.agreed.child.policy === agreed.child.policy,
+    )
+    // Only the responder of the exchange knows that both ends have moved when it is over.
+    const keep = agreed.role === 'responder' ? this.limits.lingerMs : this.limits.lingerUnsureMs
+    const better = others.find(
+      (r) => (r.currentAt ?? 0) >= agreed.startedAt && initiatorsSpi(r.agreed) < initiatorsSpi(agreed),
+    )
+    if (better !== undefined) {
+      replace(record, now + keep)
+      wipe(key)
+      return false
+    }
+    record.state = 'CURRENT'
+    record.currentAt = now
+    record.outboundInstalled = true
+    this.install(specOf(agreed, 'outbound', key, record.path, lifetimeOf(agreed, this.jitter())))
+    wipe(key)
+    for (const r of others) replace(r, now + keep)
+    return true
+  }
+
+  /** Takes back an SA that was never confirmed. */
+  abandon(agreed: AgreedChild): void {
+    const record = this.records.find((r) => r.agreed === agreed)
+    if (record !== undefined && record.state === 'HALF') this.remove([record])
+  }
+
+  /** The peer has deleted these, which are outbound here: both directions go. Returns what was found. */
+  deletedByPeer(now: Millis, protocol: SaProtocol, outboundSpis: readonly number[]): ChildRecord[] {
+    const gone = this.records.filter(
+      (r) => r.agreed.proposal.protocol === protocol && outboundSpis.includes(r.agreed.outboundSpi),
+    )
+    this.remove(gone)
+    this.tellLost(now, gone)
+    return gone
+  }
+
+  /** The data path reports a limit. */
+  expire(now: Millis, key: SaKey, limit: 'soft' | 'hard'): void {
+    const record = this.records.find(
+      (r) =>
+        r.agreed.proposal.protocol === key.protocol &&
+        key.spi === (key.direction === 'inbound' ? r.agreed.inboundSpi : r.agreed.outboundSpi),
+    )
+    if (record === undefined) return
+    if (limit === 'hard') this.end(now, [record])
+    else if (record.state === 'CURRENT' && (record.softAt === undefined || record.softAt > now))
+      this.renew(now, record)
+  }
+
+  /** Asks for new ones in the place of all that are current. */
+  renewAll(now: Millis): void {
+    for (const r of this.records.filter((x) => x.state === 'CURRENT')) this.renew(now, r)
+  }
+
+  /** Removes all, or those installed before a time. Nobody is told. */
+  clear(before?: Millis): void {
+    this.remove(this.records.filter((r) => before === undefined || r.installedAt < before))
+  }
+
+  /** Inbound SPIs of all, by protocol: what a Delete names. */
+  inboundSpis(): Map<SaProtocol, number[]> {
+    const out = new Map<SaProtocol, number[]>()
+    for (const { agreed } of this.records) {
+      const list = out.get(agreed.proposal.protocol) ?? []
+      out.set(agreed.proposal.protocol, [...list, agreed.inboundSpi])
+    }
+    return out
+  }
+
+  tick(now: Millis): void {
+    const over = this.records.filter((r) => isDue(r.deleteAt, now) || isDue(r.hardAt, now))
+    if (over.length > 0) this.end(now, over)
+    for (const r of this.records.filter((x) => x.state === 'CURRENT' && isDue(x.softAt, now))) this.renew(now, r)
+  }
+
+  nextDeadline(): Millis | undefined {
+    let next: Millis | undefined
+    for (const r of this.records) {
+      for (const at of [r.state === 'CURRENT' ? r.softAt : undefined, r.hardAt, r.deleteAt])
+        if (at !== undefined && (next === undefined || at < next)) next = at
+    }
+    return next
+  }
+
+  /** A new one is asked for now, and again if nothing comes of it. */
+  private renew(now: Millis, r: ChildRecord): void {
+    r.softAt = now + this.limits.retryMs * (1 + this.jitter())
+    this.listener.rekey(now, r.agreed.child)
+  }
+
+  /** Ours to end: the peer is told. */
+  private end(now: Millis, gone: readonly ChildRecord[]): void {
+    this.remove(gone)
+    for (const protocol of ['esp', 'ah'] as const) {
+      const spis = gone.filter((r) => r.agreed.proposal.protocol === protocol).map((r) => r.agreed.inboundSpi)
+      if (spis.length > 0) this.listener.deleted(now, protocol, spis)
+    }
+    this.tellLost(now, gone)
+  }
+
+  private tellLost(now: Millis, gone: readonly ChildRecord[]): void {
+    for (const r of gone)
+      if (r.state === 'CURRENT' && this.current(r.agreed.child) === undefined) this.listener.lost(now, r.agreed.child)
+  }
+
+  private remove(gone: readonly ChildRecord[]): void {
+    this.records = this.records.filter((r) => !gone.includes(r))
+    for (const { agreed, outboundInstalled } of gone) {
+      const { protocol } = agreed.proposal
+      if (outboundInstalled) this.env.deleteSa({ direction: 'outbound', protocol, spi: agreed.outboundSpi })
+      this.env.deleteSa({ direction: 'inbound', protocol, spi: agreed.inboundSpi })
+    }
+  }
+
+  /** The data path has its own copy of the keys when addSa returns. */
+  private install(spec: SaSpec): void {
+    this.env.addSa(spec)
+    wipe(spec.encryption?.key, spec.integrity?.key)
+  }
+
+  private makeRoom(now: Millis, child: ChildConfig): void {
+    const such = this.records.filter((r) => r.agreed.child.policy === child.policy)
+    if (such.length < this.limits.childSasPerPolicy) return
+    const oldest = such.find((r) => r.state !== 'CURRENT') ?? such[0]!
+    this.end(now, [oldest])
+  }
+
+  /** 0 to 1. */
+  private jitter(): number {
+    return this.env.random(1)[0]! / 256
+  }
+}
+
+const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now
+
+function replace(r: ChildRecord, deleteAt: Millis): void {
+  r.state = 'REPLACED'
+  r.deleteAt = deleteAt
+}
+
+/**
+ * Part of a lifetime after which a new SA is negotiated: 80 to 90 %; the end that did not begin the last time comes later,
+ * so that both rarely begin at once.
+ */
+export const softPart = (role: AgreedChild['role'], jitter: number): number =>
+  role === 'initiator' ? 0.9 - 0.1 * jitter : 0.95 - 0.05 * jitter
+
+/** Limits that a peer may set at the least. */
+const FLOOR_SECONDS = 30
+const FLOOR_OCTETS = 1 << 20
+
+function lifetimeOf(a: AgreedChild, jitter: number): SaLifetime {
+  const { lifetime } = a.child
+  const part = softPart(a.role, jitter)
+  const seconds = shorter(lifetime.hardSeconds, a.lifeSeconds, FLOOR_SECONDS)
+  const octets = shorter(lifetime.hardOctets, a.lifeOctets, FLOOR_OCTETS)
+  const packets = lifetime.hardPackets
+  return {
+    ...(seconds !== undefined && { softSeconds: seconds * part, hardSeconds: seconds }),
+    ...(octets !== undefined && { softOctets: Math.floor(octets * part), hardOctets: octets }),
+    ...(packets !== undefined && { softPackets: Math.floor(packets * part), hardPackets: packets }),
+  }
+}
+
+/** The shorter of our limit and the peer's, which may not be below a floor: it would have us do nothing but rekey. */
+function shorter(ours: number | undefined, theirs: number | undefined, floor: number): number | undefined {
+  if (theirs === undefined) return ours
+  return Math.min(ours ?? Number.POSITIVE_INFINITY, Math.max(theirs, floor))
+}
+
+/** Cuts KEYMAT: cipher key with its salt, then integrity key. The lifetime by time is kept here, not by the data path. */
+function specOf(
+  a: AgreedChild,
+  direction: SaSpec['direction'],
+  keymat: Uint8Array,
+  path: Path,
+  life: SaLifetime,
+): SaSpec {
+  const { proposal } = a
+  const cipher = proposal.encryption === undefined ? undefined : encryptionInfo(proposal.encryption.id)
+  const keyOctets = cipher?.hasKeyLengthAttribute ? proposal.encryption!.keyBits / 8 : (cipher?.keyLengths[0] ?? 0)
+  const cut = keyOctets + (cipher?.saltLength ?? 0)
+  const { softSeconds: _soft, ...lifetime } = life
+  return {
+    direction,
+    protocol: proposal.protocol,
+    mode: a.mode,
+    spi: direction === 'inbound' ? a.inboundSpi : a.outboundSpi,
+    policy: a.child.policy,
+    ...(cipher !== undefined && { encryption: { id: cipher.id, key: keymat.slice(0, cut) } }),
+    ...(proposal.integrity !== 0 && { integrity: { id: proposal.integrity, key: keymat.slice(cut) } }),
+    esn: proposal.esn,
+    replayWindow: direction === 'inbound' ? a.child.replayWindow : 0,
+    local: path.local.address,
+    remote: path.remote.address,
+    ...(a.udp && { udp: { localPort: path.local.port, remotePort: path.remote.port } }),
+    localTs: a.localTs,
+    remoteTs: a.remoteTs,
+    lifetime,
+  }
+}

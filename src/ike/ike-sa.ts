@@ -1,0 +1,90 @@
+import type { SaProtocol } from '../sadb/sa-spec.js'
+import type { IkeHeader } from '../wire/ike/header.js'
+import type { AgreedChild, Role } from './child-sa.js'
+import type { ChildConfig, IkePeerConfig } from './config.js'
+import type { IkeEnvironment, Millis } from './environment.js'
+import type { IkeLimits } from './limits.js'
+import type { Path } from './path.js'
+
+// Between the manager of a peer and the machine of one IKE SA: what both versions have in common.
+
+export type Stage = 'CONNECTING' | 'ESTABLISHED' | 'CLOSED'
+
+/** One IKE SA of either version. */
+export interface IkeSa {
+  readonly version: 1 | 2
+  readonly role: Role
+  readonly initiatorSpi: Uint8Array
+  /** Undefined until the responder has chosen it. */
+  readonly responderSpi: Uint8Array | undefined
+  readonly stage: Stage
+  /** When our part in its first exchange began. */
+  readonly startedAt: Millis
+  readonly establishedAt: Millis | undefined
+  /** When it is to be renewed, and when it ends; undefined until it is established. */
+  readonly softAt: Millis | undefined
+  readonly hardAt: Millis | undefined
+  readonly path: Path
+  /**
+   * Handles a message with this SA's SPIs. Never throws.
+   * @param message not kept
+   */
+  receive(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void
+  tick(now: Millis): void
+  nextDeadline(): Millis | undefined
+  /** Negotiates an SA for the child; nothing when that is under way. */
+  negotiate(now: Millis, child: ChildConfig): void
+  negotiating(child: ChildConfig): boolean
+  /** Tells the peer that we no longer receive on these SAs. */
+  sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void
+  /** Asks whether the peer is alive, without waiting for the configured idle time. */
+  checkAlive(now: Millis): void
+  /** No more renewing and no more dead peer detection: another SA has taken this one's place. */
+  retire(): void
+  /** Ends it. With `tell` the peer gets a Delete. The owner is not called. */
+  close(now: Millis, tell: boolean): void
+  describe(): IkeSaDescription
+}
+
+/** For `status`. */
+export interface IkeSaDescription {
+  readonly state: string
+  readonly proposal: string | undefined
+  readonly nat: string | undefined
+}
+
+/** What the machine of an IKE SA tells and asks its manager. Calls come after the machine's own state is settled. */
+export interface IkeSaOwner {
+  readonly config: IkePeerConfig
+  readonly env: IkeEnvironment
+  readonly limits: IkeLimits
+  /** Prefers ESP in UDP even without a NAT. */
+  readonly prefersUdp: boolean
+  /** Whether to say INITIAL_CONTACT: no other SA with the peer is known. */
+  isInitialContact(): boolean
+  newIkeSpi(): Uint8Array
+  newSpi(): number
+  /** Counts a refused message and logs it once in a while; `error` becomes the peer's last error. */
+  refuse(now: Millis, cause: string, error?: string, fields?: Record<string, unknown>): void
+  established(now: Millis, sa: IkeSa, initialContact: boolean): void
+  /** An IKE SA that did not come up. */
+  failed(now: Millis, sa: IkeSa, reason: string): void
+  /** The peer closed an established IKE SA. */
+  closed(now: Millis, sa: IkeSa): void
+  /** The peer does not answer any more. */
+  dead(now: Millis, sa: IkeSa): void
+  /** A message of the peer's came another way than before. */
+  moved(now: Millis, sa: IkeSa): void
+  /** We receive on a new SA from now on. Keys are wiped by the owner. */
+  childInbound(now: Millis, sa: IkeSa, agreed: AgreedChild, key: Uint8Array): void
+  /** The peer receives on it as well: traffic may move. */
+  childOutbound(now: Millis, sa: IkeSa, agreed: AgreedChild, key: Uint8Array): void
+  /** The peer never confirmed it. */
+  childAbandoned(now: Millis, agreed: AgreedChild): void
+  childFailed(now: Millis, sa: IkeSa, child: ChildConfig, reason: string): void
+  /** The peer no longer receives on these SAs, which are outbound here. */
+  childrenDeleted(now: Millis, protocol: SaProtocol, outboundSpis: readonly number[]): void
+  hasTraffic(agreed: AgreedChild): boolean
+  /** Milliseconds since a packet came in on any of the peer's SAs; undefined when unknown or never. */
+  inboundIdleMs(): number | undefined
+}
