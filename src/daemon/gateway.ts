@@ -4,14 +4,14 @@ import { Dataplane } from '../dataplane/dataplane.js'
 import { ControlError } from '../errors.js'
 import type { Endpoint, IkeEnvironment } from '../ike/environment.js'
 import { Ike } from '../ike/ike.js'
-import type { SaExpiry } from '../sadb/sa-spec.js'
+import type { SaExpiry, SaKey } from '../sadb/sa-spec.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import type { GatewayConfig, PolicySettings } from './config/config.js'
 import { wipeManual } from './config/load.js'
 import { DeadlineTimer } from './deadline-timer.js'
 import { EventCounts } from './event-counts.js'
 import { IKE_PORT, IkeSockets } from './ike-sockets.js'
-import { type IkeView, ikeViews } from './ike-view.js'
+import { ikeViews } from './ike-view.js'
 import { type GatewayStatus, gatewayStatus } from './status.js'
 import { FileTimestampStore } from './timestamp-store.js'
 import { Undo } from './undo.js'
@@ -31,15 +31,236 @@ export interface GatewayOptions {
   told(message: string): void
 }
 
-/** Data path, IKE, network settings and the timers between them: everything that is up while the gateway is. */
+/** Data path, IKE, network settings and the timer between them: everything that is up while the gateway is. */
 export class Gateway {
   private readonly options: GatewayOptions
   private readonly startedMs = performance.now()
   private readonly events = new EventCounts()
   private readonly undo = new Undo()
   private readonly policies: ReadonlyMap<number, PolicySettings>
+  private readonly timer: DeadlineTimer
   private dataplane: Dataplane | undefined
+  private network: HostNetwork | undefined
   private sockets: IkeSockets | undefined
   private ike: Ike | undefined
-  private timer: DeadlineTimer | undefined
-  private stopping: Promise<void> | undefined
+  private isUp = false
+
+  constructor(options: GatewayOptions) {
+    this.options = options
+    this.policies = new Map(options.config.policies.map((p) => [p.id, p]))
+    this.timer = new DeadlineTimer(
+      () => this.ike?.nextDeadline(),
+      (now) => this.drive((ike) => ike.tick(now)),
+    )
+  }
+
+  /** Starts everything or nothing. @throws SallyportError naming what could not be started */
+  async start(): Promise<void> {
+    try {
+      await this.startDataplane()
+      await this.startNetwork()
+      await this.startIke()
+      this.isUp = true
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
+  private get log(): Logger {
+    return this.options.log
+  }
+
+  private get config(): GatewayConfig {
+    return this.options.config
+  }
+
+  /** Underlay addresses of this host, each once. */
+  private locals(): IpAddress[] {
+    return [...new Map(this.config.peers.map((p) => [formatIp(p.local), p.local])).values()]
+  }
+
+  private async startDataplane(): Promise<void> {
+    const { tun, dataplane: settings } = this.config
+    const dataplane = await Dataplane.start({
+      tunName: tun.name,
+      locals: this.locals(),
+      fwmark: settings.fwmark,
+      engine: settings.engine,
+      offload: settings.offload,
+      listener: {
+        acquire: (policy) => this.acquire(policy),
+        expire: (expiry) => this.expire(expiry),
+        ike: (local, remote, message) => this.drive((ike, now) => ike.receive(now, local, remote, message)),
+        refused: (key, reason) => this.refused(key, reason),
+        stepBack: (feature, reason) => this.log.warn({ feature, reason }, 'offload switched off'),
+        fault: (error) => this.options.fault(error),
+      },
+    })
+    this.dataplane = dataplane
+    this.undo.push('data path', () => dataplane.stop())
+    for (const policy of this.config.policies) dataplane.addPolicy(policy)
+    for (const sa of this.config.manual) dataplane.addSa(sa)
+    wipeManual(this.config)
+    for (const engine of dataplane.status().engines)
+      if (engine.refused === undefined) this.log.info({ engine: engine.name, detail: engine.detail }, 'crypto engine')
+      else this.log.debug({ engine: engine.name, reason: engine.refused }, 'crypto engine not used')
+  }
+
+  private async startIke(): Promise<void> {
+    if (this.config.ike.length === 0) return
+    const sockets = await IkeSockets.open({
+      locals: this.locals(),
+      fwmark: this.config.dataplane.fwmark,
+      receive: (local, remote, message) => this.drive((ike, now) => ike.receive(now, local, remote, message)),
+      trouble: (local, error) => {
+        this.events.add('ike.socket-error')
+        this.log.debug({ local, error: error.message }, 'IKE socket')
+      },
+    })
+    this.sockets = sockets
+    this.undo.push('IKE sockets', () => sockets.close())
+    this.ike = new Ike(this.config.ike, this.environment(FileTimestampStore.open(this.config.host.state)))
+    this.undo.push('IKE', async () => {
+      this.drive((ike, now) => ike.shutdown(now))
+      this.ike = undefined
+      this.timer.stop()
+      await sockets.drain(DRAIN_MS)
+    })
+    for (const peer of this.config.ike)
+      for (const child of peer.children)
+        if (child.start === 'start') this.drive((ike, now) => ike.initiate(now, peer.name, child.name))
+    this.timer.arm()
+  }
+
+  private environment(timestamps: FileTimestampStore): IkeEnvironment {
+    return {
+      random: (length) => new Uint8Array(randomBytes(length)),
+      wallTime: () => {
+        const ms = Date.now()
+        return { unixSeconds: Math.floor(ms / 1000), nanoseconds: (ms % 1000) * 1_000_000 }
+      },
+      timestamps,
+      send: (local, remote, message) => this.send(local, remote, message),
+      addSa: (sa) => this.dataplane?.addSa(sa),
+      deleteSa: (key) => this.dataplane?.deleteSa(key),
+      log: (level, message, fields) => {
+        this.log[level](fields ?? {}, message)
+        if (level !== 'debug') this.options.told(message)
+      },
+      count: (counter) => this.events.add(counter),
+    }
+  }
+
+  private send(local: Endpoint, remote: Endpoint, message: Uint8Array): void {
+    if (local.port === IKE_PORT) this.sockets?.send(local, remote, message)
+    else this.dataplane?.sendIke(local, remote, message)
+  }
+
+  /** Calls into IKE, and sets the timer by what it waits for afterwards. A fault in it is a fault of the gateway. */
+  private drive(call: (ike: Ike, now: number) => void): void {
+    if (!this.ike) return
+    try {
+      call(this.ike, performance.now())
+    } catch (error) {
+      this.options.fault(error instanceof Error ? error : new Error(String(error)))
+    }
+    this.timer.arm()
+  }
+
+  private acquire(id: number): void {
+    const policy = this.policies.get(id)
+    if (!policy) return
+    if (policy.manual) this.log.warn({ peer: policy.peer, child: policy.child }, 'packets without a manual SA')
+    else this.drive((ike, now) => ike.acquire(now, id))
+  }
+
+  private expire(expiry: SaExpiry): void {
+    if (this.policies.get(expiry.policy)?.manual)
+      this.log.warn({ spi: expiry.spi, cause: expiry.cause }, 'manual SA has come to its end')
+    else this.drive((ike, now) => ike.expire(now, expiry))
+  }
+
+  private refused(key: SaKey, reason: string): void {
+    this.events.add('sa.refused')
+    this.log.error({ spi: key.spi, direction: key.direction, protocol: key.protocol, reason }, 'SA refused by the data path')
+  }
+
+  status(): GatewayStatus {
+    const { dataplane } = this.running()
+    return gatewayStatus({
+      version: this.options.version,
+      uptimeSeconds: (performance.now() - this.startedMs) / 1000,
+      config: this.config,
+      dataplane: dataplane.status(),
+      ike: ikeViews(this.ike?.status() ?? [], performance.now()),
+      events: this.events.toJSON(),
+    })
+  }
+
+  /** @throws ControlError */
+  async initiate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void> {
+    const policies = this.chosen(peer, child)
+    if (policies.length > 1 && child !== undefined)
+      throw new ControlError(
+        `${policies.map((p) => p.peer).join(', ')} each have a child ${child}; name the peer as well (ike)`,
+      )
+    for (const policy of policies)
+      this.drive((ike, now) => ike.initiate(now, policy.peer, child === undefined ? undefined : policy.child))
+    if (timeoutMs === 0) return
+    const wanted = new Set(policies.map((p) => p.id))
+    await this.wait(timeoutMs, 'not up', policies[0]!.peer, () => {
+      for (const sa of this.running().dataplane.status().sas) if (sa.direction === 'outbound') wanted.delete(sa.policy)
+      return wanted.size === 0
+    })
+  }
+
+  /** @throws ControlError */
+  async terminate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void> {
+    const policies = this.chosen(peer, child)
+    const peers = new Set(policies.map((p) => p.peer))
+    for (const name of peers) this.drive((ike, now) => ike.terminate(now, name))
+    if (timeoutMs === 0) return
+    const ids = new Set(policies.map((p) => p.id))
+    await this.wait(timeoutMs, 'not down', policies[0]!.peer, () =>
+      this.running().dataplane.status().sas.every((sa) => !ids.has(sa.policy)),
+    )
+  }
+
+  /** The negotiated policies that a command names. */
+  private chosen(peer: string | undefined, child: string | undefined): PolicySettings[] {
+    if (peer === undefined && child === undefined) throw new ControlError('expected a peer (ike) or a child')
+    const chosen = this.config.policies.filter(
+      (p) => !p.manual && (peer === undefined || p.peer === peer) && (child === undefined || p.child === child),
+    )
+    if (chosen.length === 0) {
+      const names = this.config.policies.filter((p) => !p.manual).map((p) => `${p.peer}.${p.child}`)
+      throw new ControlError(
+        `no negotiated child is called ${[peer, child].filter((n) => n !== undefined).join('.')}; there are: ${names.join(', ')}`,
+      )
+    }
+    return chosen
+  }
+
+  private async wait(timeoutMs: number, what: string, peer: string, done: () => boolean): Promise<void> {
+    const deadline = performance.now() + timeoutMs
+    while (!done()) {
+      if (performance.now() >= deadline) {
+        const error = this.status().peers.find((p) => p.name === peer)?.ike?.lastError
+        throw new ControlError(`${what} within ${timeoutMs / 1000} s${error ? `; last error: ${error}` : ''}`)
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+    }
+  }
+
+  private running(): { readonly dataplane: Dataplane } {
+    if (!this.dataplane || !this.isUp) throw new ControlError('the daemon is starting or stopping; ask again in a moment')
+    return { dataplane: this.dataplane }
+  }
+
+  /** Tells the peers, takes the network settings back, ends the data path. Safe to call at any time, and again. */
+  async stop(): Promise<void> {
+    this.isUp = false
+    await this.undo.run((what, error) => this.log.error({ error: String(error) }, `cannot undo: ${what}`))
+  }
+}

@@ -87,6 +87,19 @@ export class ReplayWindow {
     return (word & (1 << (low & 31))) === 0 ? 0 : DROP.REPLAYED
   }
 
+  /**
+   * Starts as if (high, low) had been the last of many packets received, none of the others in the window: for a capture that
+   * begins in the middle of an SA.
+   */
+  startAt(high: number, low: number): void {
+    this.state[TOP_LOW] = low
+    this.state[TOP_HIGH] = high
+    this.words.fill(0)
+    if (high === 0 && low < this.size) this.words[0] = 1
+    const at = (low >>> 5) & this.mask
+    this.words[at] = this.words[at]! | (1 << (low & 31))
+  }
+
   /** Records the number that `check` found new, once its ICV has been found right. */
   commit(): void {
     if (this.size === 0) return

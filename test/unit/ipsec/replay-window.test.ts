@@ -18,6 +18,7 @@ function moveTo(w: ReplayWindow, high: number, low: number): void {
     expect(take(w, MAX)).toBe(0)
     expect(take(w, 0)).toBe(0)
   }
+  if (low > 0x8000_0000) expect(take(w, 0x8000_0000)).toBe(0)
   if (low > 0) expect(take(w, low)).toBe(0)
   expect([w.topHigh, w.topLow]).toEqual([high, low])
 }
@@ -100,10 +101,7 @@ describe('with extended numbers', () => {
 
   test('no high half above 2^32 - 1', () => {
     const w = new ReplayWindow(32, true)
-    // The only way to the last high half in reasonable time is to set it.
-    const state = (w as unknown as { state: Uint32Array }).state
-    state[0] = 5000
-    state[1] = MAX
+    w.startAt(MAX, 5000)
     expect(verdict(w.check(1))).toBe('TOO_OLD')
     expect(take(w, 5001)).toBe(0)
     expect(w.high).toBe(MAX)
@@ -122,6 +120,15 @@ describe('with extended numbers', () => {
       expect(w.high).toBe(1)
     }
   })
+})
+
+test('a window can start in the middle of an SA', () => {
+  const w = new ReplayWindow(64, true)
+  w.startAt(7, 100)
+  expect(take(w, 100)).toBe('REPLAYED')
+  expect(take(w, 99)).toBe(0)
+  expect(w.high).toBe(7)
+  expect(take(w, 101)).toBe(0)
 })
 
 test('size 0 means every number is new', () => {
