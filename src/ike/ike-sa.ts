@@ -18,6 +18,8 @@ export interface IkeSa {
   /** Undefined until the responder has chosen it. */
   readonly responderSpi: Uint8Array | undefined
   readonly stage: Stage
+  /** The peer has followed up our first message: somebody is really there. */
+  readonly answered: boolean
   /** When our part in its first exchange began. */
   readonly startedAt: Millis
   readonly establishedAt: Millis | undefined
@@ -44,6 +46,34 @@ export interface IkeSa {
   /** Ends it. With `tell` the peer gets a Delete. The owner is not called. */
   close(now: Millis, tell: boolean): void
   describe(): IkeSaDescription
+}
+
+/** Keys that a first exchange is authenticated with; whoever is given them wipes them. */
+export interface FirstKeys {
+  readonly psk: Uint8Array
+  /** Post-quantum preshared key of the pre-phase, RFC 8784. */
+  readonly ppk: Uint8Array | undefined
+}
+
+/** How IKE SAs of one version come into being. */
+export interface IkeVersion {
+  /** Whether a message under unknown SPIs may begin an IKE SA. */
+  isFirstMessage(header: IkeHeader): boolean
+  /** Begins an IKE SA. @param keys the SA's own from now on */
+  initiate(now: Millis, owner: IkeSaOwner, path: Path, initiatorSpi: Uint8Array, keys: FirstKeys): IkeSa
+  /**
+   * Answers a first message. Never throws.
+   * @param takeKeys asked for once the proposals fit; undefined when the exchange may not go on
+   * @returns undefined when the message was refused: nothing is kept then
+   */
+  answer(
+    now: Millis,
+    owner: IkeSaOwner,
+    path: Path,
+    header: IkeHeader,
+    message: Uint8Array,
+    takeKeys: () => FirstKeys | undefined,
+  ): IkeSa | undefined
 }
 
 /** For `status`. */

@@ -21,7 +21,16 @@ import {
   ipv6TrafficClass,
   setIpv6TrafficClass,
 } from '../wire/ipv6.js'
-import { NATT, nattKind, UDP, UDP_HEADER_LEN, udpLength } from '../wire/udp.js'
+import {
+  NATT,
+  NATT_PORT,
+  nattKind,
+  UDP,
+  UDP_HEADER_LEN,
+  udpDestinationPort,
+  udpLength,
+  udpSourcePort,
+} from '../wire/udp.js'
 import { openAh } from './ah.js'
 import { DROP } from './drop.js'
 import { decapsulatedEcn, ECN_MASK } from './ecn.js'
@@ -157,6 +166,7 @@ export class Inbound {
     }
     if (protocol === UDP) {
       if (innerLength < UDP_HEADER_LEN + ESP_HEADER_LEN) return DROP.NOT_IPSEC
+      if (udpSourcePort(b, inner) !== NATT_PORT && udpDestinationPort(b, inner) !== NATT_PORT) return DROP.NOT_IPSEC
       const udp = udpLength(b, inner)
       if (udp < UDP_HEADER_LEN || udp > innerLength) return DROP.MALFORMED_OUTER
       inner += UDP_HEADER_LEN
@@ -229,7 +239,7 @@ export class Inbound {
     // The header goes where header, IV, trailer and ICV of this packet were, as far as they are long enough.
     const spare = length - room - n
     const short = headers - room
-    const shift = short <= 0 ? 0 : short < spare ? short : spare
+    const shift = Math.max(0, Math.min(short, spare))
     const b = this.slab.bytes
     if (shift > 0) b.copyWithin(place + shift, place, place + n)
     const header = place + shift - headers

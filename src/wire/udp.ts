@@ -6,6 +6,8 @@ import { putU16 } from './ipv4.js'
 
 export const UDP = 17
 export const UDP_HEADER_LEN = 8
+/** Port of encapsulated ESP and of IKE behind a NAT (RFC 3948 section 2). */
+export const NATT_PORT = 4500
 
 export const udpSourcePort = (b: Uint8Array, at: number): number => (b[at]! << 8) | b[at + 1]!
 export const udpDestinationPort = (b: Uint8Array, at: number): number => (b[at + 2]! << 8) | b[at + 3]!

@@ -1,4 +1,4 @@
-import { equalOctets, hex, wipe } from '../../bytes/octets.js'
+import { equalOctets, hex, isZero, wipe } from '../../bytes/octets.js'
 import { generateKeyShare } from '../../crypto/key-exchange.js'
 import { WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
@@ -10,7 +10,7 @@ import type { Role } from '../child-sa.js'
 import { softPart } from '../children.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
-import type { IkeSa, IkeSaDescription, IkeSaOwner, Stage } from '../ike-sa.js'
+import type { FirstKeys, IkeSa, IkeSaDescription, IkeSaOwner, IkeVersion, Stage } from '../ike-sa.js'
 import { type Path, samePath } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
 import { transition } from '../transition-table.js'
@@ -87,27 +87,21 @@ export class IkeSaV1 implements IkeSa {
     this.takePsk = takePsk
   }
 
-  /** Begins Main Mode. @param psk the SA's own from now on. */
-  static initiate(now: Millis, owner: IkeSaOwner, path: Path, ci: Uint8Array, psk: Uint8Array): IkeSaV1 {
+  static initiate(now: Millis, owner: IkeSaOwner, path: Path, ci: Uint8Array, keys: FirstKeys): IkeSaV1 {
     const sa = new IkeSaV1(now, owner, 'initiator', ci, () => undefined)
-    sa.mainMode(now, { kind: 'BEGIN', ci: sa.initiatorSpi, psk, path })
+    sa.mainMode(now, { kind: 'BEGIN', ci: sa.initiatorSpi, psk: pskOf(keys)!, path })
     return sa
   }
 
-  /**
-   * Answers a peer's message 1. Never throws.
-   * @param takePsk the pre-shared key of this exchange, asked for once the proposals fit
-   * @returns undefined when the message was refused: nothing is kept then
-   */
   static answer(
     now: Millis,
     owner: IkeSaOwner,
     path: Path,
     header: IkeHeader,
     message: Uint8Array,
-    takePsk: () => Uint8Array | undefined,
+    takeKeys: () => FirstKeys | undefined,
   ): IkeSaV1 | undefined {
-    const sa = new IkeSaV1(now, owner, 'responder', header.initiatorSpi, takePsk)
+    const sa = new IkeSaV1(now, owner, 'responder', header.initiatorSpi, () => pskOf(takeKeys()))
     sa.guard(now, () => sa.mainMode(now, { kind: 'FIRST', header, message, path }))
     return sa.state.kind === 'SA_ANSWERED' ? sa : undefined
   }
@@ -117,9 +111,8 @@ export class IkeSaV1 implements IkeSa {
     return this.est === undefined ? 'CONNECTING' : 'ESTABLISHED'
   }
 
-  /** Name of Main Mode's state, for tests and `status`. */
-  get mainModeState(): string {
-    return this.state.kind
+  get answered(): boolean {
+    return this.state.kind !== 'SA_SENT' && this.state.kind !== 'SA_ANSWERED' && this.state.kind !== 'IDLE'
   }
 
   get responderSpi(): Uint8Array | undefined {
@@ -562,6 +555,18 @@ export class IkeSaV1 implements IkeSa {
       else this.owner.refuse(now, 'internal', `internal fault: ${String(error)}`)
     }
   }
+}
+
+/** IKEv1 has no use for the post-quantum key. */
+function pskOf(keys: FirstKeys | undefined): Uint8Array | undefined {
+  wipe(keys?.ppk)
+  return keys?.psk
+}
+
+export const IKE_V1: IkeVersion = {
+  isFirstMessage: (h) => h.exchange === EXCHANGE.MAIN_MODE && isZero(h.responderSpi) && h.messageId === 0,
+  initiate: IkeSaV1.initiate,
+  answer: IkeSaV1.answer,
 }
 
 interface Established {

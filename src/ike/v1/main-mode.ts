@@ -3,7 +3,7 @@ import { WireError } from '../../errors.js'
 import { EXCHANGE, IKE_HEADER_LEN, VERSION_1 } from '../../wire/ike/header.js'
 import { emitMessage, type PayloadInit, parsePayloads } from '../../wire/ike/payloads.js'
 import { emitId, type IdPayload, parseId } from '../../wire/ike/v1/id.js'
-import { emitNotify, parseNotify } from '../../wire/ike/v1/notify.js'
+import { emitNotify, parseNotify, spiNumber } from '../../wire/ike/v1/notify.js'
 import { DOI_IPSEC, FLAG, NOTIFY, PAYLOAD, PROTOCOL, SIT_IDENTITY_ONLY } from '../../wire/ike/v1/numbers.js'
 import { emitSa, parseSa } from '../../wire/ike/v1/sa.js'
 import { VENDOR_ID, vendorOf } from '../../wire/ike/v1/vendor-ids.js'
@@ -14,6 +14,7 @@ import type { KeyShare } from '../../crypto/key-exchange.js'
 import { copyPath, floated, type Path } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
 import type { Table } from '../transition-table.js'
+import { cookiePair, deletePayload, notifyPayload, sealInformational } from './informational.js'
 import { deriveSkeyids, encryptionKey, hashI, hashR, type Phase1Exchange, phase1Iv, skeyidPsk } from './keymat.js'
 import {
   type Answered,
@@ -153,7 +154,7 @@ function sendAuth(s: MainModeIn<'KE_SENT'>, e: Received, now: Millis, c: MainMod
     { type: PAYLOAD.ID, body: idii },
     { type: PAYLOAD.HASH, body: hashI(prfId, made.skeyid, x, sai, idii) },
   ]
-  if (c.initialContact) payloads.push({ type: PAYLOAD.NOTIFY, body: initialContact(ci, cr) })
+  if (c.initialContact) payloads.push(notifyPayload(NOTIFY.INITIAL_CONTACT, PROTOCOL.ISAKMP, cookiePair(ci, cr)))
   const sealed = seal(headOf(ci, cr), payloads, made.keys.key, phase1Iv(prfId, x.gxi, x.gxr, BLOCK))
   wipe(psk)
   const received = new Uint8Array(e.message)
@@ -172,7 +173,7 @@ function checkPeer(s: MainModeIn<'AUTH_SENT'>, e: Received, c: MainModeContext):
   if (!equalSecret(set.need(PAYLOAD.HASH), hashR(s.keys.prfId, s.skeyid, s.x, s.sai, idir)))
     return refuse(s, 'bad-hash', 'HASH_R of message 6 does not verify')
   const wrong = wrongIdentity(idir, c)
-  if (wrong !== undefined) return fail(s, wrong)
+  if (wrong !== undefined) return failTelling(s, e.path, opened.nextIv, wrong, c)
   wipe(s.skeyid)
   const phase1 = phase1Of(s, e.path, opened.nextIv)
   return {
@@ -262,7 +263,7 @@ function admit(s: MainModeIn<'KE_ANSWERED'>, e: Received, c: MainModeContext): M
   if (!equalSecret(set.need(PAYLOAD.HASH), hashI(prfId, skeyid, x, s.sai, idii)))
     return refuse(s, 'bad-hash', 'HASH_I of message 5 does not verify: the pre-shared keys differ')
   const wrong = wrongIdentity(idii, c)
-  if (wrong !== undefined) return fail(s, wrong)
+  if (wrong !== undefined) return failTelling(s, e.path, lastIv, wrong, c)
   const idir = emitId({ ...c.peer.localId, data: c.peer.localId.value, protocol: 0, port: 0 })
   const payloads = [
     { type: PAYLOAD.ID, body: idir },
@@ -340,6 +341,26 @@ function expire(s: MainModeState, reason: string): MainModeOutcome {
 
 const fail = expire
 
+/** Ends it and says so under the new keys: the peer has proved that it has our key, but it is not who we expect. */
+function failTelling(
+  s: MainModeIn<'AUTH_SENT' | 'KE_ANSWERED'>,
+  path: Path,
+  last: Uint8Array,
+  reason: string,
+  c: MainModeContext,
+): MainModeOutcome {
+  const { ci, cr } = s.x
+  const spi = cookiePair(ci, cr)
+  const payloads = [
+    notifyPayload(NOTIFY.INVALID_ID_INFORMATION, PROTOCOL.ISAKMP, spi),
+    deletePayload(PROTOCOL.ISAKMP, [spi]),
+  ]
+  const protection = { keys: s.keys, ci, cr, lastBlock: last }
+  const message = sealInformational(protection, (spiNumber(c.random(4)) | 1) >>> 0, payloads)
+  const { next, effects } = fail(s, reason)
+  return { next, effects: [{ do: 'send', path: copyPath(path), message }, ...effects] }
+}
+
 function refuse(
   next: MainModeState,
   cause: string,
@@ -416,14 +437,6 @@ function natDetection(
   if (!peer.natT || c.peer.encapsulation === 'raw') return []
   const claim = claimed ? c.random(natPayloads(prfId, ci, cr, path.local, path.remote, undefined)[0].length) : undefined
   return natPayloads(prfId, ci, cr, path.local, path.remote, claim).map((body) => ({ type: PAYLOAD.NAT_D, body }))
-}
-
-function initialContact(ci: Uint8Array, cr: Uint8Array): Uint8Array {
-  const spi = new Uint8Array(16)
-  spi.set(ci)
-  spi.set(cr, 8)
-  const data = new Uint8Array(0)
-  return emitNotify({ doi: DOI_IPSEC, protocol: PROTOCOL.ISAKMP, spi, type: NOTIFY.INITIAL_CONTACT, data })
 }
 
 const says = (set: PayloadSet, type: number): boolean =>

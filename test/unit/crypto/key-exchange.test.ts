@@ -9,8 +9,9 @@ import { ProtocolError } from '../../../src/errors.js'
 const { cases } = JSON.parse(
   readFileSync(new URL('../../vectors/key-exchange.json', import.meta.url), 'utf8'),
 ) as {
-  cases: Record<'id' | 'private_i' | 'private_r' | 'ke_i' | 'ke_r' | 'shared_secret', string>[] &
-    { group: number }[]
+  cases: (Record<'id' | 'private_i' | 'private_r' | 'ke_i' | 'ke_r' | 'shared_secret', string> & {
+    group: number
+  })[]
 }
 
 test.each(cases)('vector $id', (v) => {

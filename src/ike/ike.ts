@@ -1,0 +1,310 @@
+import { hex, isZero, wipe } from '../bytes/octets.js'
+import { ConfigError, InternalError, WireError } from '../errors.js'
+import type { SaExpiry } from '../sadb/sa-spec.js'
+import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../wire/ike/header.js'
+import { spiNumber } from '../wire/ike/v1/notify.js'
+import { formatIp, type IpAddress, sameIp } from '../wire/ip-address.js'
+import type { ChildConfig, IkePeerConfig } from './config.js'
+import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
+import type { FirstKeys, IkeSa, IkeVersion } from './ike-sa.js'
+import { IKE_LIMITS, type IkeLimits } from './limits.js'
+import type { Path } from './path.js'
+import { Peer, type PeerShared } from './peer.js'
+import type { PrephaseLimits } from './prephase/limits.js'
+import { Prephase } from './prephase/prephase.js'
+import { TokenBucket } from './prephase/token-bucket.js'
+import { RefusalLog } from './refusal-log.js'
+import type { IkePeerStatus } from './status.js'
+import { SPI_MIN } from './v1/phase2-offer.js'
+import { IKE_V1 } from './v1/ike-sa-v1.js'
+
+export interface IkeOptions {
+  readonly limits?: Partial<IkeLimits>
+  readonly prephaseLimits?: Partial<PrephaseLimits>
+  /**
+   * The data path is faster with ESP in UDP: with `encapsulation: auto` it is used even without a NAT, if the peer says
+   * the same.
+   */
+  readonly preferUdp?: boolean
+  /** Inbound SPIs that are taken by others: manual SAs. */
+  readonly spiInUse?: (spi: number) => boolean
+}
+
+/** The versions that this release speaks. */
+const VERSIONS: Readonly<Partial<Record<number, IkeVersion>>> = { 1: IKE_V1 }
+
+/** The peers at one address; at least one. */
+interface Source {
+  readonly peers: Peer[]
+  readonly messages: TokenBucket
+  readonly firsts: TokenBucket
+}
+
+/**
+ * IKE and the pre-phase of all peers. It does no I/O and reads no clock: `now` is monotonic milliseconds and never goes
+ * back, effects go through the environment. No entry point throws for anything that a peer sends.
+ */
+export class Ike {
+  private readonly env: IkeEnvironment
+  private readonly limits: IkeLimits
+  private readonly options: IkeOptions
+  private readonly prephase: Prephase
+  private readonly refusals: RefusalLog
+  private readonly peers = new Map<string, Peer>()
+  private readonly byPolicy = new Map<number, { peer: Peer; child: ChildConfig }>()
+  private readonly sources = new Map<string, Source>()
+  /** IKE SAs by initiator cookie and peer address. */
+  private readonly sas = new Map<string, { peer: Peer; sa: IkeSa }>()
+  /** The latest time that anybody has told us. */
+  private now: Millis = 0
+  private down = false
+
+  /**
+   * @param peers keys stay the configuration's, and must outlive this object
+   * @throws ConfigError for peers that cannot be told apart, a version that is not there, or a key of no use
+   */
+  constructor(peers: readonly IkePeerConfig[], env: IkeEnvironment, options: IkeOptions = {}) {
+    this.env = env
+    this.options = options
+    this.limits = { ...IKE_LIMITS, ...options.limits }
+    this.refusals = new RefusalLog(env, this.limits.logEveryMs)
+    const listener = {
+      finished: (now: Millis, result: Parameters<Peer['prephaseFinished']>[1]) => {
+        if (result.role === 'initiator') this.peers.get(result.peer)?.prephaseFinished(now, result)
+      },
+      failed: (now: Millis, peer: string, reason: string) => this.peers.get(peer)?.prephaseFailed(now, reason),
+    }
+    this.prephase = new Prephase(peers, env, listener, options.prephaseLimits)
+    const shared: PeerShared = {
+      env,
+      limits: this.limits,
+      prephase: this.prephase,
+      refusals: this.refusals,
+      prefersUdp: options.preferUdp ?? false,
+      newIkeSpi: () => this.newIkeSpi(),
+      newSpi: () => this.newSpi(),
+      register: (peer, sa) => this.sas.set(nameOf(sa.initiatorSpi, peer.config.remote), { peer, sa }),
+      unregister: (sa) => this.unregister(sa),
+    }
+    for (const config of peers) this.addPeer(config, shared)
+  }
+
+  private addPeer(config: IkePeerConfig, shared: PeerShared): void {
+    const version = VERSIONS[config.version]
+    if (version === undefined)
+      throw new ConfigError(`peer ${config.name}: IKEv${config.version} is not available in this release`)
+    const peer = new Peer(config, version, shared)
+    this.peers.set(config.name, peer)
+    for (const child of config.children) this.byPolicy.set(child.policy, { peer, child })
+    const address = formatIp(config.remote)
+    const source = this.sources.get(address) ?? {
+      peers: [],
+      messages: new TokenBucket(this.limits.messagesPerSecond, this.limits.messagesBurst),
+      firsts: new TokenBucket(this.limits.firstMessagesPerSecond, this.limits.firstMessagesBurst),
+    }
+    const twin = source.peers.find(
+      ({ config: c }) => c.dynamicPsk === 'off' && config.dynamicPsk === 'off' && sameIp(c.local, config.local),
+    )
+    if (twin !== undefined)
+      throw new ConfigError(
+        `peers ${twin.config.name} and ${config.name} have the same addresses: with dynamic_psk: off they cannot be told apart`,
+      )
+    source.peers.push(peer)
+    this.sources.set(address, source)
+  }
+
+  /**
+   * Handles an IKE or pre-phase message. Never throws.
+   * @param local where it arrived @param remote where it came from
+   * @param message without the non-ESP marker; not kept
+   */
+  receive(now: Millis, local: Endpoint, remote: Endpoint, message: Uint8Array): void {
+    this.now = now
+    if (this.down) return
+    try {
+      this.dispatch(now, { local, remote }, message)
+    } catch (error) {
+      if (error instanceof WireError)
+        this.refusals.refuse(now, 'malformed', undefined, undefined, { field: error.field, why: error.message })
+      else this.refusals.refuse(now, 'internal', undefined, `internal fault: ${String(error)}`)
+    }
+  }
+
+  private dispatch(now: Millis, path: Path, message: Uint8Array): void {
+    const header = parseIkeHeader(message)
+    if (header.exchange === EXCHANGE.PREPHASE)
+      return this.prephase.receive(now, path.local, path.remote, header, message)
+    const from = formatIp(path.remote.address)
+    const source = this.sources.get(from)
+    if (source === undefined) return this.refusals.refuse(now, 'unknown-peer', undefined, undefined, { from })
+    if (!source.messages.take(now)) return this.refusals.refuse(now, 'rate-limit', source.peers[0]!.config.name)
+    if (isZero(header.initiatorSpi)) throw new WireError('header.initiatorSpi', 0, 'is zero')
+    const major = header.version >>> 4
+    const found = this.sas.get(nameOf(header.initiatorSpi, path.remote.address))
+    if (found !== undefined) {
+      if (found.sa.version !== major) return found.peer.refuse(now, 'version')
+      return found.sa.receive(now, path, header, message)
+    }
+    this.first(now, path, header, message, source, major)
+  }
+
+  /** A message under SPIs that we do not know: the beginning of an IKE SA, or nothing. */
+  private first(
+    now: Millis,
+    path: Path,
+    header: IkeHeader,
+    message: Uint8Array,
+    source: Source,
+    major: number,
+  ): void {
+    const here = source.peers.filter((p) => sameIp(p.config.local, path.local.address))
+    const any = here[0] ?? source.peers[0]!
+    if (major === 1 && header.exchange === EXCHANGE.AGGRESSIVE)
+      return any.refuse(
+        now,
+        'aggressive-mode',
+        'the peer begins with Aggressive Mode, which is refused: it gives a hash of the pre-shared key to anybody who asks',
+      )
+    const version = VERSIONS[major]
+    if (version === undefined || !here.some((p) => p.config.version === major)) {
+      const ours = any.config.version
+      return any.refuse(now, 'version', `the peer speaks IKEv${major}, but it is configured for IKEv${ours}`)
+    }
+    if (!version.isFirstMessage(header)) return any.refuse(now, 'unknown-cookie')
+    const finished = this.prephase.peek(now, header.initiatorSpi)
+    const gated = here.find((p) => p.config.name === finished?.peer && p.config.version === major)
+    if (gated !== undefined)
+      return gated.receiveFirst(now, path, header, message, () => this.takeKeys(now, gated, header.initiatorSpi))
+    const open = here.find((p) => p.config.dynamicPsk === 'off' && p.config.version === major)
+    if (open === undefined)
+      return any.refuse(
+        now,
+        'no-prephase',
+        'an IKE exchange without a finished pre-phase: has the peer dynamic_psk: off, or is this not the peer?',
+      )
+    if (!source.firsts.take(now)) return open.refuse(now, 'first-rate-limit')
+    open.receiveFirst(now, path, header, message, () => ({ psk: new Uint8Array(open.config.key), ppk: undefined }))
+  }
+
+  private takeKeys(now: Millis, peer: Peer, cookie: Uint8Array): FirstKeys | undefined {
+    const result = this.prephase.take(now, cookie)
+    if (result === undefined) return undefined
+    peer.prephaseTaken()
+    return { psk: result.psk, ppk: result.ppk }
+  }
+
+  /** Does what is due. Call it at nextDeadline() or soon after. */
+  tick(now: Millis): void {
+    this.now = now
+    if (this.down) return
+    this.prephase.tick(now)
+    for (const peer of this.peers.values()) this.guard(now, peer, () => peer.tick(now))
+  }
+
+  /** When tick wants to be called next, undefined for never; in the past before the first tick. */
+  nextDeadline(): Millis | undefined {
+    if (this.down) return undefined
+    let next = this.prephase.nextDeadline()
+    for (const peer of this.peers.values()) {
+      const at = peer.nextDeadline()
+      if (at !== undefined && (next === undefined || at < next)) next = at
+    }
+    return next
+  }
+
+  /** The data path has a packet for a policy without SA. Nothing happens when a negotiation is under way. */
+  acquire(now: Millis, policy: number): void {
+    this.now = now
+    const found = this.byPolicy.get(policy)
+    if (found === undefined || this.down) return
+    this.guard(now, found.peer, () => found.peer.want(now, found.child, false))
+  }
+
+  /** The data path reports that an SA has reached a limit. */
+  expire(now: Millis, e: SaExpiry): void {
+    this.now = now
+    const found = this.byPolicy.get(e.policy)
+    if (found === undefined || this.down) return
+    this.guard(now, found.peer, () => found.peer.expire(now, e))
+  }
+
+  /**
+   * Negotiates one child of a peer, or all, at once.
+   * @throws ConfigError for names that are not configured
+   */
+  initiate(now: Millis, peerName: string, childName?: string): void {
+    this.now = now
+    const peer = this.peerNamed(peerName)
+    const children = peer.config.children.filter((c) => childName === undefined || c.name === childName)
+    if (children.length === 0)
+      throw new ConfigError(`peer ${peerName} has no child ${childName ?? 'to negotiate'}`)
+    for (const child of children) this.guard(now, peer, () => peer.want(now, child, true))
+  }
+
+  /**
+   * Deletes all SAs with a peer and ends what is under way.
+   * @throws ConfigError for a name that is not configured
+   */
+  terminate(now: Millis, peerName: string): void {
+    this.now = now
+    const peer = this.peerNamed(peerName)
+    this.guard(now, peer, () => peer.terminate(now))
+  }
+
+  /** Deletes everything, tells all peers, and wipes the secrets. The object is of no use afterwards. */
+  shutdown(now: Millis): void {
+    if (this.down) return
+    this.now = now
+    for (const peer of this.peers.values()) this.guard(now, peer, () => peer.terminate(now))
+    this.prephase.shutdown()
+    this.down = true
+  }
+
+  /** @param now for ages; the time of the last entry point unless told */
+  status(now: Millis = this.now): IkePeerStatus[] {
+    return [...this.peers.values()].map((p) => p.status(now))
+  }
+
+  // Helpers
+
+  private peerNamed(name: string): Peer {
+    const peer = this.peers.get(name)
+    if (peer === undefined) throw new ConfigError(`no peer is called ${name}`)
+    return peer
+  }
+
+  private unregister(sa: IkeSa): void {
+    for (const [name, entry] of this.sas) if (entry.sa === sa) this.sas.delete(name)
+  }
+
+  /** Random, not zero, not in use. */
+  private newIkeSpi(): Uint8Array {
+    for (let i = 0; i < 16; i++) {
+      const spi = this.env.random(8)
+      const prefix = `${hex(spi)} `
+      if (!isZero(spi) && ![...this.sas.keys()].some((name) => name.startsWith(prefix))) return spi
+    }
+    throw new InternalError('the random source gives no usable cookie')
+  }
+
+  private newSpi(): number {
+    for (let i = 0; i < 64; i++) {
+      const octets = this.env.random(4)
+      const spi = spiNumber(octets)
+      wipe(octets)
+      const taken = [...this.peers.values()].some((p) => p.children.hasInbound(spi))
+      if (spi >= SPI_MIN && !taken && this.options.spiInUse?.(spi) !== true) return spi
+    }
+    throw new InternalError('the random source gives no usable SPI')
+  }
+
+  private guard(now: Millis, peer: Peer, run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      peer.refuse(now, 'internal', `internal fault: ${String(error)}`)
+    }
+  }
+}
+
+const nameOf = (spi: Uint8Array, address: IpAddress): string => `${hex(spi)} ${formatIp(address)}`

@@ -1,0 +1,566 @@
+import { hex, wipe } from '../bytes/octets.js'
+import type { SaExpiry, SaProtocol } from '../sadb/sa-spec.js'
+import type { IkeHeader } from '../wire/ike/header.js'
+import { formatSelector } from '../wire/traffic-selector.js'
+import type { AgreedChild } from './child-sa.js'
+import { ChildTable } from './children.js'
+import type { ChildConfig, IkePeerConfig } from './config.js'
+import type { IkeEnvironment, Millis } from './environment.js'
+import { formatIdentity } from './identity.js'
+import type { FirstKeys, IkeSa, IkeSaOwner, IkeVersion } from './ike-sa.js'
+import type { IkeLimits } from './limits.js'
+import { formatEndpoint, IKE_PORT, type Path, samePath } from './path.js'
+import type { Prephase } from './prephase/prephase.js'
+import type { PrephaseResult } from './prephase/types.js'
+import { formatChildProposal } from './proposals.js'
+import type { RefusalLog } from './refusal-log.js'
+import type { ChildSaStatus, IkePeerStatus, IkeSaStatus } from './status.js'
+
+/** What all peers share. */
+export interface PeerShared {
+  readonly env: IkeEnvironment
+  readonly limits: IkeLimits
+  readonly prephase: Prephase
+  readonly refusals: RefusalLog
+  readonly prefersUdp: boolean
+  newIkeSpi(): Uint8Array
+  newSpi(): number
+  /** The peer's IKE SAs receive messages between these calls. */
+  register(peer: Peer, sa: IkeSa): void
+  unregister(sa: IkeSa): void
+}
+
+interface Held {
+  readonly sa: IkeSa
+  /** Another one has taken its place: it is closed then. */
+  closeAt: Millis | undefined
+}
+
+/** Our own way to a new IKE SA. */
+interface Attempt {
+  readonly purpose: 'initial' | 'rekey'
+  /** Undefined while the pre-phase is under way. */
+  sa: IkeSa | undefined
+}
+
+/**
+ * One configured peer: which CHILD_SAs it should have, and the IKE SAs that serve them. It decides when to negotiate,
+ * renew and give up; the machines of the IKE SAs know how.
+ */
+export class Peer implements IkeSaOwner {
+  readonly config: IkePeerConfig
+  private readonly shared: PeerShared
+  private readonly version: IkeVersion
+  readonly children: ChildTable
+  /** In order of creation; bounded by halfOpenPerPeer + ikeSasPerPeer + our own attempt. */
+  private held: Held[] = []
+  private attempt: Attempt | undefined
+  /** Children to negotiate: without SA, or with one to be renewed. */
+  private readonly wanted = new Set<ChildConfig>()
+  /** Not before: children that the peer has just refused, and attempts after one that failed at once. */
+  private readonly retryAt = new Map<ChildConfig, Millis>()
+  private attemptAt: Millis = Number.NEGATIVE_INFINITY
+  private pursueAt: Millis | undefined
+  /** The peer has begun an IKE SA: ours waits until then. */
+  private waitUntil: Millis | undefined
+  private lastError: { at: Millis; message: string } | undefined
+  private started = false
+
+  constructor(config: IkePeerConfig, version: IkeVersion, shared: PeerShared) {
+    this.config = config
+    this.version = version
+    this.shared = shared
+    this.children = new ChildTable(shared.env, shared.limits, {
+      rekey: (now, child) => this.rekeyChild(now, child),
+      lost: (now, child) => this.lost(now, child),
+      deleted: (now, protocol, spis) => this.usable()?.sendDelete(now, protocol, spis),
+    })
+  }
+
+  get env(): IkeEnvironment {
+    return this.shared.env
+  }
+  get limits(): IkeLimits {
+    return this.shared.limits
+  }
+  get prefersUdp(): boolean {
+    return this.shared.prefersUdp
+  }
+  newIkeSpi(): Uint8Array {
+    return this.shared.newIkeSpi()
+  }
+  newSpi(): number {
+    return this.shared.newSpi()
+  }
+
+  // What others ask for
+
+  /** The child should have an SA. @param urgent a refusal of a moment ago is forgotten */
+  want(now: Millis, child: ChildConfig, urgent: boolean): void {
+    if (this.children.current(child) !== undefined) return
+    if (urgent) {
+      this.retryAt.delete(child)
+      this.attemptAt = Number.NEGATIVE_INFINITY
+    } else if (now < (this.retryAt.get(child) ?? now) || now < this.attemptAt) return
+    this.wanted.add(child)
+    this.pursue(now)
+  }
+
+  expire(now: Millis, e: SaExpiry): void {
+    this.children.expire(now, e, e.limit)
+  }
+
+  /** Ends everything with the peer; it comes back when it is wanted again. */
+  terminate(now: Millis): void {
+    this.giveUpAttempt(now)
+    this.wanted.clear()
+    this.pursueAt = undefined
+    const sa = this.usable()
+    for (const [protocol, spis] of this.children.inboundSpis()) sa?.sendDelete(now, protocol, spis)
+    this.children.clear()
+    for (const h of [...this.held]) this.drop(now, h, true)
+  }
+
+  tick(now: Millis): void {
+    if (!this.started) {
+      this.started = true
+      for (const child of this.config.children) if (child.start === 'start') this.wanted.add(child)
+      this.pursue(now)
+    }
+    for (const { sa } of [...this.held]) sa.tick(now)
+    for (const h of [...this.held]) {
+      if (isDue(h.closeAt, now) || isDue(h.sa.hardAt, now)) {
+        this.drop(now, h, true)
+        this.afterClose(now)
+      } else if (isDue(h.sa.softAt, now)) this.begin(now, 'rekey')
+    }
+    this.children.tick(now)
+    if (isDue(this.pursueAt, now)) this.pursue(now)
+  }
+
+  nextDeadline(): Millis | undefined {
+    if (!this.started) return 0
+    let next = this.children.nextDeadline()
+    const consider = (at: Millis | undefined): void => {
+      if (at !== undefined && (next === undefined || at < next)) next = at
+    }
+    consider(this.pursueAt)
+    for (const { sa, closeAt } of this.held) {
+      consider(sa.nextDeadline())
+      consider(sa.hardAt)
+      consider(closeAt)
+      if (sa.softAt !== undefined && this.attempt === undefined)
+        consider(Math.max(sa.softAt, this.attemptAt, this.waitUntil ?? 0))
+    }
+    return next
+  }
+
+  // Messages
+
+  /**
+   * A first message from the peer, under a cookie or SPI that nobody uses yet.
+   * @param takeKeys the keys that it has to be authenticated with
+   */
+  receiveFirst(
+    now: Millis,
+    path: Path,
+    header: IkeHeader,
+    message: Uint8Array,
+    takeKeys: () => FirstKeys | undefined,
+  ): void {
+    const own = this.attempt?.sa
+    if (own?.stage === 'CONNECTING' && (own.answered || lower(own.initiatorSpi, header.initiatorSpi)))
+      return this.refuse(now, 'simultaneous')
+    const sa = this.version.answer(now, this, path, header, message, takeKeys)
+    if (sa === undefined) return
+    this.add(sa)
+    const half = this.held.filter((h) => h.sa.stage === 'CONNECTING' && h.sa.role === 'responder')
+    if (half.length <= this.limits.halfOpenPerPeer) return
+    this.env.count('ike.half-open-limit')
+    this.drop(now, half.find((h) => !h.sa.answered) ?? half[0]!, false)
+  }
+
+  // The pre-phase
+
+  prephaseFinished(now: Millis, result: PrephaseResult): void {
+    const { attempt } = this
+    const sa = this.usable()
+    const served = sa !== undefined && (attempt?.purpose === 'initial' || !isDue(sa.softAt, now))
+    if (attempt === undefined || attempt.sa !== undefined || served) {
+      wipe(result.psk, result.ppk)
+      if (served) this.attempt = undefined
+      return this.pursue(now)
+    }
+    const path = { local: result.local, remote: result.remote }
+    this.startIke(now, attempt, path, result.initiatorCookie, { psk: result.psk, ppk: result.ppk })
+  }
+
+  prephaseFailed(now: Millis, reason: string): void {
+    this.attempt = undefined
+    this.attemptFailed(now, now, `pre-phase: ${reason}`)
+  }
+
+  /** The peer's IKE exchange has taken the pre-phase that it began: ours, which stood back, is over. */
+  prephaseTaken(): void {
+    if (this.attempt === undefined || this.attempt.sa !== undefined) return
+    this.shared.prephase.cancel(this.config.name)
+    this.attempt = undefined
+  }
+
+  // IkeSaOwner
+
+  isInitialContact(): boolean {
+    return this.children.all().length === 0 && !this.held.some((h) => h.sa.stage === 'ESTABLISHED')
+  }
+
+  refuse(now: Millis, cause: string, error?: string, fields?: Record<string, unknown>): void {
+    if (error !== undefined) this.lastError = { at: now, message: error }
+    this.shared.refusals.refuse(now, cause, this.config.name, error, fields)
+  }
+
+  established(now: Millis, sa: IkeSa, initialContact: boolean): void {
+    if (this.attempt?.sa === sa) this.attempt = undefined
+    else if (this.attempt !== undefined && this.attempt.sa?.answered !== true) this.giveUpAttempt(now)
+    this.waitUntil = undefined
+    this.lastError = undefined
+    this.env.count('ike.established')
+    this.env.log('info', 'ike: IKE SA established', { peer: this.config.name, ...this.describe(sa) })
+    if (initialContact) this.forgetBefore(now, sa)
+    this.settleOn(now, sa)
+    this.pursue(now)
+  }
+
+  failed(now: Millis, sa: IkeSa, reason: string): void {
+    this.remove(sa)
+    if (sa.role === 'initiator') {
+      this.attempt = undefined
+      this.attemptFailed(now, sa.startedAt, reason)
+    } else {
+      this.lastError = { at: now, message: reason }
+      this.shared.refusals.refuse(now, 'half-open-failed', this.config.name, reason)
+      this.pursue(now)
+    }
+  }
+
+  closed(now: Millis, sa: IkeSa): void {
+    this.remove(sa)
+    this.env.log('info', 'ike: the peer has closed the IKE SA', { peer: this.config.name, cookie: hex(sa.initiatorSpi) })
+    this.afterClose(now)
+  }
+
+  dead(now: Millis, _sa: IkeSa): void {
+    const message = 'the peer does not answer any more (dead peer detection)'
+    this.lastError = { at: now, message }
+    this.env.count('ike.dead-peer')
+    this.env.log('warn', `ike: ${message}`, { peer: this.config.name })
+    for (const h of [...this.held]) if (h.sa.stage === 'ESTABLISHED') this.drop(now, h, false)
+    this.afterClose(now)
+  }
+
+  moved(now: Millis, sa: IkeSa): void {
+    this.env.log('info', 'ike: the peer is reached another way', {
+      peer: this.config.name,
+      remote: formatEndpoint(sa.path.remote),
+    })
+    // An SA's ports are fixed in the data path: encapsulated ones are replaced.
+    if (this.children.all().some((r) => r.agreed.udp && !samePath(r.path, sa.path))) this.children.renewAll(now)
+  }
+
+  childInbound(now: Millis, sa: IkeSa, agreed: AgreedChild, key: Uint8Array): void {
+    this.children.addInbound(now, agreed, key, sa.path)
+  }
+
+  childOutbound(now: Millis, _sa: IkeSa, agreed: AgreedChild, key: Uint8Array): void {
+    const current = this.children.addOutbound(now, agreed, key)
+    this.wanted.delete(agreed.child)
+    this.retryAt.delete(agreed.child)
+    this.lastError = undefined
+    this.env.count('ike.child-established')
+    this.env.log('info', 'ike: CHILD_SA established', {
+      peer: this.config.name,
+      child: agreed.child.name,
+      role: agreed.role,
+      inbound: spiText(agreed.inboundSpi),
+      outbound: spiText(agreed.outboundSpi),
+      proposal: `${agreed.proposal.protocol} ${formatChildProposal(agreed.proposal)}`,
+      mode: agreed.udp ? `${agreed.mode} in UDP` : agreed.mode,
+      local: agreed.localTs.map(formatSelector),
+      remote: agreed.remoteTs.map(formatSelector),
+      ...(!current && { unused: true }),
+    })
+  }
+
+  childAbandoned(_now: Millis, agreed: AgreedChild): void {
+    this.children.abandon(agreed)
+  }
+
+  childFailed(now: Millis, _sa: IkeSa, child: ChildConfig, reason: string): void {
+    this.lastError = { at: now, message: `child ${child.name}: ${reason}` }
+    this.env.count('ike.child-failed')
+    this.env.log('warn', 'ike: no CHILD_SA', { peer: this.config.name, child: child.name, reason })
+    this.retryAt.set(child, now + this.limits.retryMs)
+    if (child.start !== 'start') this.wanted.delete(child)
+    this.pursue(now)
+  }
+
+  childrenDeleted(now: Millis, protocol: SaProtocol, outboundSpis: readonly number[]): void {
+    for (const { agreed, state } of this.children.deletedByPeer(now, protocol, outboundSpis))
+      this.env.log(state === 'CURRENT' ? 'info' : 'debug', 'ike: the peer has deleted a CHILD_SA', {
+        peer: this.config.name,
+        child: agreed.child.name,
+        outbound: spiText(agreed.outboundSpi),
+      })
+  }
+
+  hasTraffic(a: AgreedChild): boolean {
+    const key = { direction: 'inbound', protocol: a.proposal.protocol, spi: a.inboundSpi } as const
+    return this.env.inboundIdleMs?.(key) !== undefined
+  }
+
+  inboundIdleMs(): number | undefined {
+    let least: number | undefined
+    for (const { agreed } of this.children.all()) {
+      const key = { direction: 'inbound', protocol: agreed.proposal.protocol, spi: agreed.inboundSpi } as const
+      const idle = this.env.inboundIdleMs?.(key)
+      if (idle !== undefined && (least === undefined || idle < least)) least = idle
+    }
+    return least
+  }
+
+  // Decisions
+
+  /** Does the next thing for the children that are wanted. */
+  private pursue(now: Millis): void {
+    this.pursueAt = undefined
+    const ready: ChildConfig[] = []
+    for (const child of this.wanted) {
+      const at = this.retryAt.get(child)
+      if (at !== undefined && at > now) this.later(at)
+      else if (!this.held.some((h) => h.sa.negotiating(child))) ready.push(child)
+    }
+    if (ready.length === 0) return
+    const sa = this.usable()
+    if (sa === undefined) return this.begin(now, 'initial')
+    // The initiator of an IKE SA has the first word, so that both ends do not ask for the same at once.
+    const ourTurn = sa.role === 'initiator' ? now : (sa.establishedAt ?? now) + this.limits.responderWaitMs
+    if (now < ourTurn) return this.later(ourTurn)
+    for (const child of ready) sa.negotiate(now, child)
+  }
+
+  private later(at: Millis): void {
+    if (this.pursueAt === undefined || at < this.pursueAt) this.pursueAt = at
+  }
+
+  /** Begins an IKE SA, with its own pre-phase where the peer has one. */
+  private begin(now: Millis, purpose: Attempt['purpose']): void {
+    if (this.attempt !== undefined) return
+    if (now < this.attemptAt) {
+      if (purpose === 'initial') this.later(this.attemptAt)
+      return
+    }
+    const peersTurn = this.held.some((h) => h.sa.stage === 'CONNECTING' && h.sa.role === 'responder')
+    if (peersTurn) {
+      // The peer has begun: ours waits, but not for ever, as anybody can begin in the peer's name.
+      this.waitUntil ??= now + this.limits.retryMs
+      if (now < this.waitUntil) return this.later(this.waitUntil)
+    }
+    this.waitUntil = undefined
+    const attempt: Attempt = { purpose, sa: undefined }
+    this.attempt = attempt
+    if (this.config.dynamicPsk !== 'off') return this.shared.prephase.start(now, this.config.name)
+    const { local, remote } = this.config
+    const path = { local: { address: local, port: IKE_PORT }, remote: { address: remote, port: IKE_PORT } }
+    const keys = { psk: new Uint8Array(this.config.key), ppk: undefined }
+    this.startIke(now, attempt, path, this.newIkeSpi(), keys)
+  }
+
+  private startIke(now: Millis, attempt: Attempt, path: Path, spi: Uint8Array, keys: FirstKeys): void {
+    const sa = this.version.initiate(now, this, path, spi, keys)
+    if (sa.stage === 'CLOSED') {
+      this.attempt = undefined
+      return
+    }
+    attempt.sa = sa
+    this.add(sa)
+  }
+
+  private attemptFailed(now: Millis, startedAt: Millis, reason: string): void {
+    this.lastError = { at: now, message: reason }
+    this.attemptAt = Math.max(now, startedAt + this.limits.retryMs)
+    this.env.count('ike.failed')
+    this.env.log('warn', 'ike: no IKE SA', { peer: this.config.name, reason })
+    for (const child of this.wanted) if (child.start !== 'start') this.wanted.delete(child)
+    if (this.wanted.size > 0) this.later(Math.max(this.attemptAt, now + 1_000))
+  }
+
+  private giveUpAttempt(now: Millis): void {
+    const { attempt } = this
+    this.attempt = undefined
+    if (attempt === undefined) return
+    if (attempt.sa === undefined) return this.shared.prephase.cancel(this.config.name)
+    const held = this.held.find((h) => h.sa === attempt.sa)
+    if (held !== undefined) this.drop(now, held, false)
+  }
+
+  /** The newest IKE SA that no other has replaced. */
+  private usable(): IkeSa | undefined {
+    return this.held.findLast((h) => h.sa.stage === 'ESTABLISHED' && h.closeAt === undefined)?.sa
+  }
+
+  /**
+   * A new IKE SA takes the place of all before it. Of two that were made at the same time both ends keep the one with
+   * the lower initiator cookie.
+   */
+  private settleOn(now: Millis, sa: IkeSa): void {
+    // Only the initiator knows, when the exchange is over, that both ends have the new one.
+    const closeAt = now + (sa.role === 'initiator' ? this.limits.lingerMs : this.limits.lingerUnsureMs)
+    const others = this.held.filter(
+      (h) => h.sa !== sa && h.sa.stage === 'ESTABLISHED' && h.closeAt === undefined,
+    )
+    const better = others.find(
+      ({ sa: o }) => (o.establishedAt ?? 0) >= sa.startedAt && lower(o.initiatorSpi, sa.initiatorSpi),
+    )
+    const losers = better === undefined ? others : this.held.filter((h) => h.sa === sa)
+    for (const h of losers) {
+      h.closeAt = closeAt
+      h.sa.retire()
+    }
+    const open = this.held.filter((h) => h.sa.stage === 'ESTABLISHED')
+    if (open.length > this.limits.ikeSasPerPeer) this.drop(now, open[0]!, true)
+  }
+
+  /** INITIAL_CONTACT: the peer knows nothing of what was before (RFC 2407 section 4.6.3.3). */
+  private forgetBefore(now: Millis, sa: IkeSa): void {
+    for (const h of [...this.held])
+      if (h.sa !== sa && (h.sa.establishedAt ?? Number.POSITIVE_INFINITY) < sa.startedAt) this.drop(now, h, false)
+    this.children.clear(sa.startedAt)
+  }
+
+  private rekeyChild(now: Millis, child: ChildConfig): void {
+    this.wanted.add(child)
+    this.pursue(now)
+  }
+
+  /** A policy has lost its SA: `start` wants it back, `trap` waits for a packet. */
+  private lost(now: Millis, child: ChildConfig): void {
+    this.wanted.delete(child)
+    if (child.start !== 'start') return
+    this.retryAt.set(child, now + 1_000)
+    this.wanted.add(child)
+    this.pursue(now)
+  }
+
+  /** Without an IKE SA the CHILD_SAs cannot be managed, and the peer has forgotten them. */
+  private afterClose(now: Millis): void {
+    if (!this.held.some((h) => h.sa.stage === 'ESTABLISHED')) {
+      this.children.clear()
+      this.wanted.clear()
+      for (const child of this.config.children) if (child.start === 'start') this.wanted.add(child)
+    }
+    this.pursue(now)
+  }
+
+  // Bookkeeping
+
+  private add(sa: IkeSa): void {
+    this.held.push({ sa, closeAt: undefined })
+    this.shared.register(this, sa)
+  }
+
+  private drop(now: Millis, h: Held, tell: boolean): void {
+    h.sa.close(now, tell)
+    this.remove(h.sa)
+  }
+
+  private remove(sa: IkeSa): void {
+    this.held = this.held.filter((h) => h.sa !== sa)
+    this.shared.unregister(sa)
+  }
+
+  private describe(sa: IkeSa): Record<string, unknown> {
+    const { proposal, nat } = sa.describe()
+    return {
+      version: sa.version,
+      role: sa.role,
+      cookies: `${hex(sa.initiatorSpi)}:${sa.responderSpi === undefined ? '' : hex(sa.responderSpi)}`,
+      proposal,
+      local: formatEndpoint(sa.path.local),
+      remote: formatEndpoint(sa.path.remote),
+      ...(nat !== undefined && { nat }),
+    }
+  }
+
+  status(now: Millis): IkePeerStatus {
+    const { config, attempt, lastError } = this
+    const established = this.held.some((h) => h.sa.stage === 'ESTABLISHED')
+    const phase = established
+      ? 'established'
+      : this.held.length > 0
+        ? 'connecting'
+        : attempt !== undefined
+          ? 'pre-phase'
+          : 'idle'
+    return {
+      peer: config.name,
+      localId: formatIdentity(config.localId),
+      remoteId: formatIdentity(config.remoteId),
+      version: config.version,
+      dynamicPsk: config.dynamicPsk,
+      phase,
+      ikeSas: this.held.map((h) => ikeSaStatus(h, now)),
+      children: this.childStatus(now),
+      wanted: [...this.wanted].map((c) => c.name),
+      lastError: lastError && { ...lastError, ageMs: now - lastError.at },
+    }
+  }
+
+  private childStatus(now: Millis): ChildSaStatus[] {
+    return this.children.all().map(({ agreed: a, state, installedAt, softAt, hardAt }) => ({
+      child: a.child.name,
+      policy: a.child.policy,
+      state,
+      role: a.role,
+      protocol: a.proposal.protocol,
+      mode: a.mode,
+      udp: a.udp,
+      proposal: formatChildProposal(a.proposal),
+      inboundSpi: a.inboundSpi,
+      outboundSpi: a.outboundSpi,
+      localTs: a.localTs.map(formatSelector),
+      remoteTs: a.remoteTs.map(formatSelector),
+      installedAt,
+      ageMs: now - installedAt,
+      rekeyInMs: state === 'CURRENT' ? remaining(softAt, now) : undefined,
+      expiresInMs: remaining(hardAt, now),
+    }))
+  }
+}
+
+function ikeSaStatus({ sa, closeAt }: Held, now: Millis): IkeSaStatus {
+  return {
+    version: sa.version,
+    role: sa.role,
+    initiatorSpi: hex(sa.initiatorSpi),
+    responderSpi: sa.responderSpi && hex(sa.responderSpi),
+    ...sa.describe(),
+    replaced: closeAt !== undefined,
+    local: formatEndpoint(sa.path.local),
+    remote: formatEndpoint(sa.path.remote),
+    establishedAt: sa.establishedAt,
+    ageMs: sa.establishedAt === undefined ? undefined : now - sa.establishedAt,
+    rekeyInMs: remaining(sa.softAt, now),
+    expiresInMs: remaining(closeAt ?? sa.hardAt, now),
+  }
+}
+
+const remaining = (at: Millis | undefined, now: Millis): number | undefined =>
+  at === undefined ? undefined : Math.max(0, at - now)
+
+const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now
+
+const spiText = (spi: number): string => spi.toString(16).padStart(8, '0')
+
+function lower(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i]! < b[i]!
+  return false
+}
