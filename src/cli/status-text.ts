@@ -40,13 +40,14 @@ export function formatStatus(s: GatewayStatus): string {
   ]
   const errors = s.peers.filter((peer) => peer.ike?.lastError !== undefined)
   if (errors.length > 0)
-    parts.push(
-      facts(errors.map((peer) => [`last error of ${peer.name}`, pc.red(peer.ike?.lastError ?? '')] as const)),
-    )
+    parts.push(facts(errors.map((peer) => [`last error of ${peer.name}`, lastError(peer)] as const)))
   parts.push(counts('DROPPED BY', 'PACKETS', s.drops, 'nothing was dropped'))
   if (Object.keys(s.events).length > 0) parts.push(counts('CONTROL EVENT', 'COUNT', s.events, ''))
   return parts.join('\n\n')
 }
+
+const lastError = (peer: PeerView): string =>
+  `${pc.red(peer.ike?.lastError ?? '')} (${formatOptional(peer.ike?.lastErrorAgeSeconds)} ago)`
 
 const traffic = (packets: number, octets: number): string => `${packets} packets (${formatOctets(octets)})`
 
@@ -56,7 +57,7 @@ function peerRows(peer: PeerView): string[][] {
   if (sas.length === 0) return [[...head, '-', '-', '-']]
   return sas.map((sa, i) => [
     ...(i === 0 ? head : head.map(() => '')),
-    `IKEv${sa.version} ${sa.initiator ? 'initiator' : 'responder'} ${sa.state.toLowerCase()} ${ikeAlgorithms(sa)}`.trim(),
+    ikeText(sa),
     formatOptional(sa.ageSeconds),
     formatOptional(sa.rekeySeconds),
   ])
@@ -67,9 +68,14 @@ function keyOf(peer: PeerView): string {
   return peer.dynamicPsk === 'off' ? 'plain PSK' : `${peer.dynamicPsk} ${peer.fingerprint ?? ''}`.trim()
 }
 
-function ikeAlgorithms(sa: IkeSaView): string {
-  const cipher = sa.encryption && sa.keyBits ? `${sa.encryption}-${sa.keyBits}` : sa.encryption
-  return [cipher, sa.integrity, sa.prf, sa.group].filter((a) => a !== undefined).join('/')
+function ikeText(sa: IkeSaView): string {
+  const words = [
+    `IKEv${sa.version}`,
+    sa.initiator ? 'initiator' : 'responder',
+    sa.proposal,
+    sa.replaced ? 'replaced' : sa.state,
+  ]
+  return words.filter((word) => word !== undefined).join(' ')
 }
 
 function childRows(peer: PeerView, child: ChildView): string[][] {

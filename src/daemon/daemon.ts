@@ -63,13 +63,14 @@ class Daemon implements Controlled {
         events: EVENTS,
         log: (level, message, fields) => this.log[level](fields ?? {}, message),
       })
-      this.gateway = await Gateway.start({
+      this.gateway = new Gateway({
         config: this.config,
         version: this.version,
         log: this.log,
         fault: (error) => this.end({ kind: 'fault', error }),
         told: (msg) => this.control?.broadcast('control-log', { group: 'IKE', level: '1', msg }),
       })
+      await this.gateway.start()
       this.service.ready(`${this.config.peers.length} peers, TUN ${this.config.tun.name}`)
       this.log.info({ config: this.config.file, version: this.version }, 'ready')
       return await this.finish(await this.ended)
@@ -88,8 +89,10 @@ class Daemon implements Controlled {
       return 0
     }
     const { error } = end
-    this.log.fatal({ error: error.message, ...(error instanceof SallyportError ? {} : { stack: error.stack }) }, 'fault: stopping; the fail-closed rules stay in place')
-    await this.gateway?.abandon()
+    this.log.fatal(
+      { error: error.message, ...(error instanceof SallyportError ? {} : { stack: error.stack }) },
+      'fault: stopping; the fail-closed rules stay in place',
+    )
     return 1
   }
 
@@ -102,7 +105,8 @@ class Daemon implements Controlled {
       this.log.warn({ signal }, 'stopping at once')
       this.hurry()
     }
-    const hangup = (): void => this.log.warn('SIGHUP: the configuration is read at start only; restart to reload it')
+    const hangup = (): void =>
+      this.log.warn('SIGHUP: the configuration is read at start only; restart to reload it')
     const fault = (error: unknown): void =>
       this.end({ kind: 'fault', error: error instanceof Error ? error : new Error(String(error)) })
     process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangup)

@@ -40,7 +40,6 @@ export class Gateway {
   private readonly policies: ReadonlyMap<number, PolicySettings>
   private readonly timer: DeadlineTimer
   private dataplane: Dataplane | undefined
-  private network: HostNetwork | undefined
   private sockets: IkeSockets | undefined
   private ike: Ike | undefined
   private isUp = false
@@ -58,7 +57,6 @@ export class Gateway {
   async start(): Promise<void> {
     try {
       await this.startDataplane()
-      await this.startNetwork()
       await this.startIke()
       this.isUp = true
     } catch (error) {
@@ -102,9 +100,16 @@ export class Gateway {
     for (const policy of this.config.policies) dataplane.addPolicy(policy)
     for (const sa of this.config.manual) dataplane.addSa(sa)
     wipeManual(this.config)
-    for (const engine of dataplane.status().engines)
-      if (engine.refused === undefined) this.log.info({ engine: engine.name, detail: engine.detail }, 'crypto engine')
-      else this.log.debug({ engine: engine.name, reason: engine.refused }, 'crypto engine not used')
+    const { engines, features } = dataplane.status()
+    const [first, ...others] = engines.filter((e) => e.refused === undefined)
+    this.log.info(
+      { engine: first?.name, detail: first?.detail, behind: others.map((e) => e.name) },
+      'crypto engine',
+    )
+    this.log.info({ tun: dataplane.tunName, ...features }, 'data path')
+    for (const e of engines)
+      if (e.refused !== undefined)
+        this.log.debug({ engine: e.name, reason: e.refused }, 'crypto engine not used')
   }
 
   private async startIke(): Promise<void> {
@@ -120,16 +125,18 @@ export class Gateway {
     })
     this.sockets = sockets
     this.undo.push('IKE sockets', () => sockets.close())
-    this.ike = new Ike(this.config.ike, this.environment(FileTimestampStore.open(this.config.host.state)))
+    const manualSpis = new Set(this.config.manual.map((sa) => sa.spi))
+    const environment = this.environment(FileTimestampStore.open(this.config.host.state))
+    this.ike = new Ike(this.config.ike, environment, {
+      preferUdp: this.dataplane?.status().features.udpGso === true,
+      spiInUse: (spi) => manualSpis.has(spi),
+    })
     this.undo.push('IKE', async () => {
       this.drive((ike, now) => ike.shutdown(now))
       this.ike = undefined
       this.timer.stop()
       await sockets.drain(DRAIN_MS)
     })
-    for (const peer of this.config.ike)
-      for (const child of peer.children)
-        if (child.start === 'start') this.drive((ike, now) => ike.initiate(now, peer.name, child.name))
     this.timer.arm()
   }
 
@@ -144,12 +151,20 @@ export class Gateway {
       send: (local, remote, message) => this.send(local, remote, message),
       addSa: (sa) => this.dataplane?.addSa(sa),
       deleteSa: (key) => this.dataplane?.deleteSa(key),
+      sendKeepalive: (local, remote) => this.dataplane?.sendKeepalive(local, remote),
+      inboundIdleMs: (key) => this.inboundIdleMs(key),
       log: (level, message, fields) => {
         this.log[level](fields ?? {}, message)
         if (level !== 'debug') this.options.told(message)
       },
       count: (counter) => this.events.add(counter),
     }
+  }
+
+  private inboundIdleMs(key: SaKey): number | undefined {
+    const sas = this.dataplane?.status().sas
+    return sas?.find((s) => s.spi === key.spi && s.direction === key.direction && s.protocol === key.protocol)
+      ?.idleMs
   }
 
   private send(local: Endpoint, remote: Endpoint, message: Uint8Array): void {
@@ -171,7 +186,8 @@ export class Gateway {
   private acquire(id: number): void {
     const policy = this.policies.get(id)
     if (!policy) return
-    if (policy.manual) this.log.warn({ peer: policy.peer, child: policy.child }, 'packets without a manual SA')
+    if (policy.manual)
+      this.log.warn({ peer: policy.peer, child: policy.child }, 'packets without a manual SA')
     else this.drive((ike, now) => ike.acquire(now, id))
   }
 
@@ -183,7 +199,10 @@ export class Gateway {
 
   private refused(key: SaKey, reason: string): void {
     this.events.add('sa.refused')
-    this.log.error({ spi: key.spi, direction: key.direction, protocol: key.protocol, reason }, 'SA refused by the data path')
+    this.log.error(
+      { spi: key.spi, direction: key.direction, protocol: key.protocol, reason },
+      'SA refused by the data path',
+    )
   }
 
   status(): GatewayStatus {
@@ -193,7 +212,7 @@ export class Gateway {
       uptimeSeconds: (performance.now() - this.startedMs) / 1000,
       config: this.config,
       dataplane: dataplane.status(),
-      ike: ikeViews(this.ike?.status() ?? [], performance.now()),
+      ike: ikeViews(this.ike?.status(performance.now()) ?? []),
       events: this.events.toJSON(),
     })
   }
@@ -210,7 +229,8 @@ export class Gateway {
     if (timeoutMs === 0) return
     const wanted = new Set(policies.map((p) => p.id))
     await this.wait(timeoutMs, 'not up', policies[0]!.peer, () => {
-      for (const sa of this.running().dataplane.status().sas) if (sa.direction === 'outbound') wanted.delete(sa.policy)
+      for (const sa of this.running().dataplane.status().sas)
+        if (sa.direction === 'outbound') wanted.delete(sa.policy)
       return wanted.size === 0
     })
   }
@@ -223,7 +243,9 @@ export class Gateway {
     if (timeoutMs === 0) return
     const ids = new Set(policies.map((p) => p.id))
     await this.wait(timeoutMs, 'not down', policies[0]!.peer, () =>
-      this.running().dataplane.status().sas.every((sa) => !ids.has(sa.policy)),
+      this.running()
+        .dataplane.status()
+        .sas.every((sa) => !ids.has(sa.policy)),
     )
   }
 
@@ -231,7 +253,8 @@ export class Gateway {
   private chosen(peer: string | undefined, child: string | undefined): PolicySettings[] {
     if (peer === undefined && child === undefined) throw new ControlError('expected a peer (ike) or a child')
     const chosen = this.config.policies.filter(
-      (p) => !p.manual && (peer === undefined || p.peer === peer) && (child === undefined || p.child === child),
+      (p) =>
+        !p.manual && (peer === undefined || p.peer === peer) && (child === undefined || p.child === child),
     )
     if (chosen.length === 0) {
       const names = this.config.policies.filter((p) => !p.manual).map((p) => `${p.peer}.${p.child}`)
@@ -254,9 +277,13 @@ export class Gateway {
   }
 
   private running(): { readonly dataplane: Dataplane } {
-    if (!this.dataplane || !this.isUp) throw new ControlError('the daemon is starting or stopping; ask again in a moment')
+    if (!this.dataplane || !this.isUp)
+      throw new ControlError('the daemon is starting or stopping; ask again in a moment')
     return { dataplane: this.dataplane }
   }
+
+  /** Takes the network settings back and nothing else. */
+  async revertNetwork(): Promise<void> {}
 
   /** Tells the peers, takes the network settings back, ends the data path. Safe to call at any time, and again. */
   async stop(): Promise<void> {

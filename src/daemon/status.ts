@@ -1,6 +1,7 @@
 import { encryptionInfo, integrityInfo } from '../crypto/algorithms.js'
 import type { DataplaneStatus, SaStatus } from '../dataplane/dataplane.js'
 import { formatIdentity } from '../ike/identity.js'
+import type { SaLifetime } from '../sadb/sa-spec.js'
 import { formatIp } from '../wire/ip-address.js'
 import { formatSelector } from '../wire/traffic-selector.js'
 import type { GatewayConfig, PeerSettings, PolicySettings } from './config/config.js'
@@ -36,6 +37,8 @@ export interface PeerView {
   readonly id: string | undefined
   readonly fingerprint: string | undefined
   readonly dynamicPsk: string | undefined
+  /** Of the IKE SA, as configured. */
+  readonly ikeLifetimeSeconds: number | undefined
   /** Undefined for a peer with manual SAs alone. */
   readonly ike: IkeView | undefined
   readonly children: readonly ChildView[]
@@ -50,6 +53,8 @@ export interface ChildView {
   readonly remote: readonly string[]
   readonly transparent: boolean
   readonly manual: boolean
+  /** Of negotiated SAs, as configured: the hard limits. */
+  readonly lifetime: SaLifetime | undefined
   readonly sas: readonly SaView[]
 }
 
@@ -109,14 +114,22 @@ function peerView(s: StatusSources, peer: PeerSettings): PeerView {
     id: ike && formatIdentity(ike.remoteId),
     fingerprint: peer.fingerprint,
     dynamicPsk: ike?.dynamicPsk,
+    ikeLifetimeSeconds: ike?.ikeLifetimeSeconds,
     ike: s.ike.get(peer.name),
     children: s.config.policies
       .filter((policy) => policy.peer === peer.name)
-      .map((policy) => childView(policy, s.dataplane.sas)),
+      .map((policy) => {
+        const lifetime = ike?.children.find((c) => c.policy === policy.id)?.lifetime
+        return childView(policy, lifetime, s.dataplane.sas)
+      }),
   }
 }
 
-function childView(policy: PolicySettings, sas: readonly SaStatus[]): ChildView {
+function childView(
+  policy: PolicySettings,
+  lifetime: SaLifetime | undefined,
+  sas: readonly SaStatus[],
+): ChildView {
   return {
     name: policy.child,
     policy: policy.id,
@@ -126,6 +139,7 @@ function childView(policy: PolicySettings, sas: readonly SaStatus[]): ChildView 
     remote: policy.remoteTs.map(formatSelector),
     transparent: policy.transparent,
     manual: policy.manual,
+    lifetime,
     sas: sas.filter((sa) => sa.policy === policy.id).map(saView),
   }
 }

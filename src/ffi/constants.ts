@@ -53,3 +53,15 @@ export const UDP_GRO = 104
 // sys/eventfd.h
 export const EFD_NONBLOCK = O_NONBLOCK
 export const EFD_CLOEXEC = O_CLOEXEC
+
+// linux/netlink.h
+export const AF_NETLINK = 16
+export const NETLINK_ROUTE = 0
+export const NETLINK_NETFILTER = 12
+export const SOL_NETLINK = 270
+/** An error's answer does not repeat the request. */
+export const NETLINK_CAP_ACK = 10
+/** An error's answer has text of the kernel's. */
+export const NETLINK_EXT_ACK = 11
+/** recv returns a datagram's length also when it was cut. */
+export const MSG_TRUNC = 0x20

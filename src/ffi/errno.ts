@@ -20,6 +20,10 @@ export const EAFNOSUPPORT = constants.errno.EAFNOSUPPORT
 export const EADDRINUSE = constants.errno.EADDRINUSE
 export const EADDRNOTAVAIL = constants.errno.EADDRNOTAVAIL
 export const EOPNOTSUPP = constants.errno.EOPNOTSUPP
+export const ESRCH = constants.errno.ESRCH
+export const ENETUNREACH = constants.errno.ENETUNREACH
+export const EHOSTUNREACH = constants.errno.EHOSTUNREACH
+export const ENETDOWN = constants.errno.ENETDOWN
 export const ENOBUFS = constants.errno.ENOBUFS
 
 const names = new Map<number, string>(Object.entries(constants.errno).map(([name, n]) => [n, name]))

@@ -29,6 +29,8 @@ export interface Libc {
   /** Reads an option of int type that cannot be negative. */
   getsockopt(fd: number, level: number, option: number): number
   sendto(fd: number, octets: Uint8Array, flags: number, address: Uint8Array): number
+  /** Fills `octets` with one datagram; returns its length. */
+  recv(fd: number, octets: Uint8Array, flags: number): number
   /** @param messages address of `count` mmsghdrs */
   recvmmsg(fd: number, messages: number, count: number, flags: number): number
   sendmmsg(fd: number, messages: number, count: number, flags: number): number
@@ -74,6 +76,7 @@ function bind(): Libc {
   const setsockopt = c.func('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint'])
   const getsockopt = c.func('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *'])
   const sendto = c.func('sendto', 'int64_t', ['int', 'void *', 'size_t', 'int', 'void *', 'uint'])
+  const recv = c.func('recv', 'int64_t', ['int', 'void *', 'size_t', 'int'])
   const recvmmsg = c.func('recvmmsg', 'int', ['int', 'uintptr_t', 'uint', 'int', 'uintptr_t'])
   const sendmmsg = c.func('sendmmsg', 'int', ['int', 'uintptr_t', 'uint', 'int'])
   const unshare = c.func('unshare', 'int', ['int'])
@@ -106,6 +109,7 @@ function bind(): Libc {
     },
     sendto: (fd, octets, flags, address) =>
       result(sendto(fd, octets, octets.length, flags, address, address.length)),
+    recv: (fd, octets, flags) => result(recv(fd, octets, octets.length, flags)),
     recvmmsg: (fd, messages, count, flags) => result(recvmmsg(fd, messages, count, flags, 0)),
     sendmmsg: (fd, messages, count, flags) => result(sendmmsg(fd, messages, count, flags)),
     unshare: (flags) => result(unshare(flags)),

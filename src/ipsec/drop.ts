@@ -61,6 +61,8 @@ export const DROP = {
   TUN_REFUSED: -27,
   /** An IKE message above the rate that is handed on. */
   IKE_OVERLOAD: -28,
+  /** UDP-encapsulated transport mode: no room is left to put an IP header in front of the packet. */
+  NO_ROOM: -29,
 } as const
 
 export type DropName = keyof typeof DROP

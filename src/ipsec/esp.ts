@@ -67,27 +67,28 @@ export function sealEsp(
 }
 
 /**
- * Opens one packet in place (RFC 4303 section 3.4): replay check, ICV, replay update, padding. The payload is then at
- * `esp + espHeaderRoom`, and `sa.nextHeader` says what it is. TFC padding is still part of it.
+ * Opens one packet (RFC 4303 section 3.4): replay check, ICV, replay update, padding. `sa.nextHeader` then says what the payload is.
+ * TFC padding is still part of it.
  * @param length octets from the SPI to the end of the ICV
+ * @param dst where payload and trailer go: `esp + espHeaderRoom`, in place, or anywhere that does not overlap the packet, with room
+ *   for `length` octets
  * @returns octets of payload, or a negative DROP code: BAD_LENGTH, REPLAYED, TOO_OLD, BAD_ICV, BAD_PADDING. After BAD_ICV
  *   the packet's octets mean nothing
  */
-export function openEsp(sa: InboundSa, slab: Slab, esp: number, length: number): number {
+export function openEsp(sa: InboundSa, slab: Slab, esp: number, length: number, dst: number): number {
   const t = sa.esp!
   const b = slab.bytes
   const n = length - ESP_HEADER_LEN - t.ivLength - t.icvLength
   if (n < ESP_TRAILER_LEN || (n & (t.alignment - 1)) !== 0) return DROP.BAD_LENGTH
   const verdict = sa.replay.check(slab.view.getUint32(esp + 4))
   if (verdict !== 0) return verdict
-  const place = esp + ESP_HEADER_LEN + t.ivLength
-  if (!t.open(esp, n, place, sa.replay.high)) return DROP.BAD_ICV
+  if (!t.open(esp, n, dst, sa.replay.high)) return DROP.BAD_ICV
   sa.commitSequence()
-  const trailer = place + n - ESP_TRAILER_LEN
+  const trailer = dst + n - ESP_TRAILER_LEN
   const padding = b[trailer]!
   const payload = n - ESP_TRAILER_LEN - padding
   if (payload < 0) return DROP.BAD_PADDING
-  for (let i = 0; i < padding; i++) if (b[place + payload + i] !== i + 1) return DROP.BAD_PADDING
+  for (let i = 0; i < padding; i++) if (b[dst + payload + i] !== i + 1) return DROP.BAD_PADDING
   sa.nextHeader = b[trailer + 1]!
   return payload
 }

@@ -46,8 +46,19 @@ const NEXT_NONE = 59
 
 /** Octets in front of what `openIpv6Payload` is given that it may write. */
 export const IPV6_PAYLOAD_HEAD_ROOM = IPV6_HEADER_LEN
-/** Octets in front of what `openUdp` is given that it may write: of a packet of the same train, the spent trailer and ICV. */
-export const UDP_HEAD_ROOM = 14
+
+/**
+ * Slab memory where `openUdp` puts the packets of transport mode: they have an IP header more than came in, and the datagrams of a
+ * train lie too close to each other for it. A train of n octets in m datagrams needs n + m * REBUILD_SLACK.
+ */
+export interface RebuildArea {
+  readonly at: number
+  readonly length: number
+}
+
+/** Free octets in front of each rebuilt packet, for a vnet header. */
+const REBUILD_HEAD_ROOM = 24
+export const REBUILD_SLACK = REBUILD_HEAD_ROOM + IPV6_HEADER_LEN + 8
 
 /**
  * The way in (RFC 4301 section 5.2), one packet a call, in place. Every method returns the octets of the inner packet, which is
@@ -66,10 +77,20 @@ export class Inbound {
 
   private readonly slab: Slab
   private readonly sad: Sad
+  private readonly rebuild: RebuildArea
+  private rebuildAt: number
 
-  constructor(slab: Slab, sad: Sad) {
+  /** @param rebuild absent: UDP-encapsulated transport mode is dropped (NO_ROOM) */
+  constructor(slab: Slab, sad: Sad, rebuild: RebuildArea = { at: 0, length: 0 }) {
     this.slab = slab
     this.sad = sad
+    this.rebuild = rebuild
+    this.rebuildAt = rebuild.at
+  }
+
+  /** Gives the rebuild area back: no inner packet is used any more. The owner calls it after each batch. */
+  rewind(): void {
+    this.rebuildAt = this.rebuild.at
   }
 
   /**
@@ -101,15 +122,29 @@ export class Inbound {
   }
 
   /**
-   * ESP as a UDP socket has it, RFC 3948: the SPI first. In transport mode an IP header is made in front of what was protected, between
-   * the SA's addresses; up to UDP_HEAD_ROOM octets in front of `at` are written then. Other kinds of datagram on the port
-   * (IKE, keepalives: nattKind) are told apart by the caller.
+   * ESP as a UDP socket has it, RFC 3948: the SPI first. In tunnel mode the inner packet stays in place and nothing in front of `at`
+   * is written. In transport mode it is decrypted to the rebuild area, behind a new IP header between the SA's addresses. Other
+   * kinds of datagram on the port (IKE, keepalives: nattKind) are told apart by the caller.
    * @param tos TOS or traffic class of the outer header, 0 when it is not known
    */
   openUdp(at: number, length: number, tos: number): number {
     this.sa = undefined
     if (length < ESP_HEADER_LEN) return DROP.MALFORMED_OUTER
-    return this.openBareEsp(at, length, tos, undefined, 0)
+    const sa = this.sad.inbound('esp', espSpi(this.slab.bytes, at))
+    if (!sa) return DROP.UNKNOWN_SPI
+    this.sa = sa
+    const inPlace = at + espHeaderRoom(sa.esp!)
+    if (sa.tunnel) {
+      const n = this.openEsp(sa, at, length, inPlace)
+      return n < 0 ? n : this.tunnel(sa, inPlace, n, tos)
+    }
+    const header = this.rebuildAt + REBUILD_HEAD_ROOM
+    const payload = header + (sa.info.local.length === 4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN)
+    if (payload + length > this.rebuild.at + this.rebuild.length) return this.refused(sa, DROP.NO_ROOM)
+    const n = this.openEsp(sa, at, length, payload)
+    if (n < 0) return n
+    this.rebuildAt = (payload + n + 7) & ~7
+    return this.withHeader(sa, header, n, tos, sa.info.remote, 0)
   }
 
   /**
@@ -132,7 +167,15 @@ export class Inbound {
     this.sa = undefined
     if (protocol === ESP) {
       if (length < ESP_HEADER_LEN) return DROP.MALFORMED_OUTER
-      return this.openBareEsp(at, length, tos, source, sourceAt)
+      const sa = this.sad.inbound('esp', espSpi(this.slab.bytes, at))
+      if (!sa) return DROP.UNKNOWN_SPI
+      this.sa = sa
+      if (sa.info.local.length !== 16) return this.refused(sa, DROP.WRONG_DESTINATION)
+      const payload = at + espHeaderRoom(sa.esp!)
+      const n = this.openEsp(sa, at, length, payload)
+      if (n < 0) return n
+      if (sa.tunnel) return this.tunnel(sa, payload, n, tos)
+      return this.withHeader(sa, payload - IPV6_HEADER_LEN, n, tos, source, sourceAt)
     }
     if (protocol !== AH) return DROP.NOT_IPSEC
     if (length < AH_FIXED_LEN || length > 0xffff) return DROP.MALFORMED_OUTER
@@ -166,7 +209,8 @@ export class Inbound {
     }
     if (protocol === UDP) {
       if (innerLength < UDP_HEADER_LEN + ESP_HEADER_LEN) return DROP.NOT_IPSEC
-      if (udpSourcePort(b, inner) !== NATT_PORT && udpDestinationPort(b, inner) !== NATT_PORT) return DROP.NOT_IPSEC
+      if (udpSourcePort(b, inner) !== NATT_PORT && udpDestinationPort(b, inner) !== NATT_PORT)
+        return DROP.NOT_IPSEC
       const udp = udpLength(b, inner)
       if (udp < UDP_HEADER_LEN || udp > innerLength) return DROP.MALFORMED_OUTER
       inner += UDP_HEADER_LEN
@@ -176,10 +220,9 @@ export class Inbound {
     if (innerLength < ESP_HEADER_LEN) return DROP.MALFORMED_OUTER
     const sa = this.find('esp', espSpi(b, inner), at + destination, destination === IPV4_DESTINATION ? 4 : 16)
     if (typeof sa === 'number') return sa
-    if (!sa.use.admits(1, this.nowMs)) return this.refused(sa, DROP.SA_EXPIRED)
-    const n = openEsp(sa, this.slab, inner, innerLength)
-    if (n < 0) return this.refused(sa, n)
     const place = inner + espHeaderRoom(sa.esp!)
+    const n = this.openEsp(sa, inner, innerLength, place)
+    if (n < 0) return n
     if (sa.tunnel) return this.tunnel(sa, place, n, tos)
     return this.transport(sa, at, headers, field, place, n)
   }
@@ -213,39 +256,29 @@ export class Inbound {
     return this.transport(sa, at, headers, field, payload, n)
   }
 
-  /** ESP without an IP header in front. @param source undefined: the SA's remote address */
-  private openBareEsp(
-    esp: number,
-    length: number,
+  private openEsp(sa: InboundSa, esp: number, length: number, dst: number): number {
+    if (!sa.use.admits(1, this.nowMs)) return this.refused(sa, DROP.SA_EXPIRED)
+    const n = openEsp(sa, this.slab, esp, length, dst)
+    return n < 0 ? this.refused(sa, n) : n
+  }
+
+  /** Transport mode without the received headers: a new one at `at`, in front of `n` octets of payload. */
+  private withHeader(
+    sa: InboundSa,
+    at: number,
+    n: number,
     tos: number,
-    source: Uint8Array | undefined,
+    source: Uint8Array,
     sourceAt: number,
   ): number {
-    const sa = this.sad.inbound('esp', espSpi(this.slab.bytes, esp))
-    if (!sa) return DROP.UNKNOWN_SPI
-    this.sa = sa
-    if (!sa.use.admits(1, this.nowMs)) return this.refused(sa, DROP.SA_EXPIRED)
-    const n = openEsp(sa, this.slab, esp, length)
-    if (n < 0) return this.refused(sa, n)
-    const room = espHeaderRoom(sa.esp!)
-    const place = esp + room
-    if (sa.tunnel) return this.tunnel(sa, place, n, tos)
     if (sa.nextHeader === NEXT_NONE) return this.dummy(sa)
-
-    const { local, remote } = sa.info
-    const v4 = local.length === 4
-    if (!v4 && source === undefined) source = remote
-    const headers = v4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN
-    // The header goes where header, IV, trailer and ICV of this packet were, as far as they are long enough.
-    const spare = length - room - n
-    const short = headers - room
-    const shift = Math.max(0, Math.min(short, spare))
-    const b = this.slab.bytes
-    if (shift > 0) b.copyWithin(place + shift, place, place + n)
-    const header = place + shift - headers
-    if (v4) this.writeIpv4(header, headers + n, sa.nextHeader, tos, remote, local)
-    else this.writeIpv6(header, n, sa.nextHeader, tos, source!, sourceAt, local)
-    return this.deliver(sa, header, headers + n)
+    const { local } = sa.info
+    if (local.length === 16) {
+      this.writeIpv6(at, n, sa.nextHeader, tos, source, sourceAt, local)
+      return this.deliver(sa, at, IPV6_HEADER_LEN + n)
+    }
+    this.writeIpv4(at, IPV4_HEADER_LEN + n, sa.nextHeader, tos, source, local)
+    return this.deliver(sa, at, IPV4_HEADER_LEN + n)
   }
 
   /** Transport mode with the received headers: they move to where the payload begins. */

@@ -275,10 +275,12 @@ function hasOctets(b: Uint8Array, at: number, octets: Uint8Array): boolean {
   return true
 }
 
-/** Largest number of octets that `Outbound.seal` writes for a packet of `length` octets. */
+/**
+ * Octets that `Outbound.seal` writes for a packet of `length` octets: exact in tunnel mode and for AH, an upper bound for ESP in
+ * transport mode, where padding depends on how much of the packet is headers.
+ */
 export function sealedLength(sa: OutboundSa, length: number): number {
   const headers = sa.tunnel ? sa.outer.length : sa.info.udp ? UDP_HEADER_LEN : 0
-  return sa.esp
-    ? headers + espLength(sa.esp, length) + (sa.tunnel ? 0 : 16)
-    : headers + ahHeaderLength(sa.ah!.icvLength, sa.outer.version) + length
+  if (sa.ah) return headers + ahHeaderLength(sa.ah.icvLength, sa.outer.version) + length
+  return headers + espLength(sa.esp!, length) + (sa.tunnel ? 0 : sa.esp!.alignment)
 }

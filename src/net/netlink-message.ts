@@ -158,13 +158,3 @@ export const be32 = (value: number): Uint8Array => u32(value).reverse()
 
 /** Text with the zero octet that netlink strings end with. */
 export const cString = (text: string): Uint8Array => new TextEncoder().encode(`${text}\0`)
-
-export function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    out.set(part, at)
-    at += part.length
-  }
-  return out
-}

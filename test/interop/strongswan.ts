@@ -11,7 +11,8 @@ const PLUGINS =
 /** Why strongSwan cannot be tested with here; undefined when it can. */
 export function missingStrongswan(): string | undefined {
   if (!existsSync(CHARON)) return 'strongSwan is not installed (Debian: strongswan-charon)'
-  if (spawnSync('swanctl', ['--version']).error) return 'swanctl is not installed (Debian: strongswan-swanctl)'
+  if (spawnSync('swanctl', ['--version']).error)
+    return 'swanctl is not installed (Debian: strongswan-swanctl)'
   if (!existsSync('/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so'))
     return 'the kernel-libipsec plugin is not installed (Debian: libcharon-extra-plugins)'
   return undefined

@@ -30,21 +30,19 @@ const selector: fc.Arbitrary<TrafficSelector> = fc
   .tuple(range, protocol, ports)
   .map(([[start, end], proto, [startPort, endPort]]) => ({ start, end, protocol: proto, startPort, endPort }))
 const selectors = fc.array(selector, { minLength: 1, maxLength: 3 })
-const policies = fc
-  .array(fc.tuple(selectors, selectors), { maxLength: 6 })
-  .map((list) =>
-    list.map(
-      ([localTs, remoteTs], id): PolicySpec => ({
-        id,
-        peer: '',
-        child: '',
-        mode: 'tunnel',
-        protocol: 'esp',
-        localTs,
-        remoteTs,
-      }),
-    ),
-  )
+const policies = fc.array(fc.tuple(selectors, selectors), { maxLength: 6 }).map((list) =>
+  list.map(
+    ([localTs, remoteTs], id): PolicySpec => ({
+      id,
+      peer: '',
+      child: '',
+      mode: 'tunnel',
+      protocol: 'esp',
+      localTs,
+      remoteTs,
+    }),
+  ),
+)
 
 type Fragment = 'no' | 'first' | 'later'
 const packet = fc.tuple(

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import type { GatewayConfig, PeerSettings, PolicySettings } from '../../daemon/config/config.js'
 import { loadConfig, wipeConfig } from '../../daemon/config/load.js'
+import { probeEngines } from '../../daemon/engine-probe.js'
 import { formatIdentity } from '../../ike/identity.js'
 import { formatChildProposal, formatIkeProposal } from '../../ike/proposals.js'
 import { formatIp } from '../../wire/ip-address.js'
@@ -41,6 +42,7 @@ export function summarize(config: GatewayConfig) {
       mtu: config.tun.mtu,
     },
     dataplane: config.dataplane,
+    engines: probeEngines(config.dataplane.engine),
     peers: config.peers.map((peer) => summarizePeer(config, peer)),
     policies: config.policies.map((policy) => summarizePolicy(config, policy)),
   }
@@ -86,6 +88,14 @@ function summarizePolicy(config: GatewayConfig, policy: PolicySettings) {
   }
 }
 
+function engineText(s: Summary): string {
+  const usable = s.engines.find((e) => e.refused === undefined)
+  const what = usable
+    ? `${usable.name} (${usable.detail})`
+    : s.engines.map((e) => `${e.name} cannot be used here: ${e.refused}`).join(', ')
+  return s.dataplane.engine === 'auto' ? `auto: ${what}` : what
+}
+
 function print(s: Summary): string {
   const peers = s.peers.map((p) => [
     p.name,
@@ -113,7 +123,7 @@ function print(s: Summary): string {
       ['control', s.host.control],
       ['state', s.host.state],
       ['tun', `${s.tun.name} ${s.tun.addresses.join(', ') || 'without address'}, MTU ${s.tun.mtu}`],
-      ['engine', s.dataplane.engine],
+      ['engine', engineText(s)],
       ['marks', `fwmark 0x${s.dataplane.fwmark.toString(16)}, table ${s.dataplane.table}`],
     ]),
     '',

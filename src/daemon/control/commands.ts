@@ -3,7 +3,7 @@ import { ControlError } from '../../errors.js'
 import type { GatewayStatus } from '../status.js'
 import type { Command } from './server.js'
 import { textOf, type ViciMessage } from './vici-message.js'
-import { listConns, listSas, UniqueIds } from './vici-status.js'
+import { isEstablished, listConns, listSas, UniqueIds } from './vici-status.js'
 
 /** What the control socket may ask of the daemon. Each throws ControlError while the daemon is starting or stopping. */
 export interface Controlled {
@@ -104,7 +104,7 @@ function stats(status: GatewayStatus): ViciMessage {
     scheduled: '0',
     ikesas: {
       total: String(sas.length),
-      'half-open': String(sas.filter((sa) => sa.state !== 'ESTABLISHED').length),
+      'half-open': String(sas.filter((sa) => !isEstablished(sa)).length),
     },
     plugins: status.engines.filter((e) => e.refused === undefined).map((e) => e.name),
     mem: { total: String(memory.heapUsed), allocs: '0' },

@@ -1,4 +1,4 @@
-import type { IkeSaView } from '../ike-view.js'
+import { type ChildPairView, type IkeSaView, proposalNames } from '../ike-view.js'
 import type { ChildView, GatewayStatus, PeerView, SaView } from '../status.js'
 import type { ViciMessage, ViciValue } from './vici-message.js'
 
@@ -49,12 +49,13 @@ interface Entry {
 interface ChildEntry {
   readonly key: string
   readonly child: ChildView
+  readonly pair: ChildPairView | undefined
   readonly inbound: SaView | undefined
   readonly outbound: SaView | undefined
 }
 
 function ikeEntries(peer: PeerView): Entry[] {
-  const children = peer.children.flatMap(childEntries)
+  const children = peer.children.flatMap((child) => childEntries(peer, child))
   const sas = peer.ike?.sas ?? []
   const common = {
     'local-host': peer.local,
@@ -64,20 +65,12 @@ function ikeEntries(peer: PeerView): Entry[] {
   }
   if (sas.length === 0) {
     if (children.length === 0) return []
-    const values = {
-      version: '0',
-      state: 'MANUAL',
-      'local-port': '0',
-      'remote-port': '0',
-      ...common,
-      initiator: 'no',
-      'initiator-spi': '0',
-      'responder-spi': '0',
-    }
-    return [{ key: `peer ${peer.name}`, peer, values, children }]
+    const spis = { 'initiator-spi': NO_SPI, 'responder-spi': NO_SPI }
+    const values = { version: '0', state: 'MANUAL', 'local-port': '0', 'remote-port': '0', ...common }
+    return [{ key: `peer ${peer.name}`, peer, values: { ...values, initiator: 'no', ...spis }, children }]
   }
   // Children hang on the newest IKE SA that is up, which is the one that would rekey them.
-  const owner = sas.find((sa) => sa.state === 'ESTABLISHED') ?? sas[0]
+  const owner = sas.find((sa) => isEstablished(sa) && !sa.replaced) ?? sas[0]
   return sas.map((sa) => ({
     key: `ike ${sa.initiatorSpi}`,
     peer,
@@ -86,36 +79,58 @@ function ikeEntries(peer: PeerView): Entry[] {
   }))
 }
 
+const NO_SPI = '0'.repeat(16)
+
+export const isEstablished = (sa: IkeSaView): boolean => sa.ageSeconds !== undefined
+
 function ikeValues(sa: IkeSaView): Record<string, ViciValue | undefined> {
+  const names = sa.proposal === undefined ? undefined : proposalNames(sa.proposal)
   return {
     version: String(sa.version),
-    state: sa.state,
-    'local-port': String(sa.localPort),
-    'remote-port': String(sa.remotePort),
+    state: sa.replaced ? 'REKEYED' : sa.state,
+    'local-port': portOf(sa.local),
+    'remote-port': portOf(sa.remote),
     initiator: sa.initiator ? 'yes' : 'no',
     'initiator-spi': sa.initiatorSpi,
     'responder-spi': sa.responderSpi,
-    'encr-alg': sa.encryption,
-    'encr-keysize': sa.keyBits ? String(sa.keyBits) : undefined,
-    'integ-alg': sa.integrity,
-    'prf-alg': sa.prf,
-    'dh-group': sa.group,
+    'nat-any': sa.nat === undefined ? undefined : 'yes',
+    'encr-alg': names?.encryption,
+    'encr-keysize': names?.keyBits ? String(names.keyBits) : undefined,
+    'integ-alg': names?.integrity,
+    'prf-alg': names?.prf,
+    'dh-group': names?.group,
     established: seconds(sa.ageSeconds),
     'reauth-time': seconds(sa.rekeySeconds),
+    'life-time': seconds(sa.expiresSeconds),
   }
 }
 
-/** The SAs of a child in pairs: the newest inbound with the newest outbound, and so on. */
-function childEntries(child: ChildView): ChildEntry[] {
+const portOf = (endpoint: string): string => endpoint.slice(endpoint.lastIndexOf(':') + 1)
+
+/** The SAs of a child in pairs, as IKE knows them; manual ones, and what IKE has forgotten, in order of age. */
+function childEntries(peer: PeerView, child: ChildView): ChildEntry[] {
+  const find = (direction: SaView['direction'], spi: number): SaView | undefined =>
+    child.sas.find((sa) => sa.direction === direction && sa.spi === spi)
+  const entries: ChildEntry[] = []
+  for (const pair of peer.ike?.children.filter((c) => c.policy === child.policy) ?? [])
+    entries.push({
+      key: `child ${child.policy} ${pair.inboundSpi}`,
+      child,
+      pair,
+      inbound: find('inbound', pair.inboundSpi),
+      outbound: find('outbound', pair.outboundSpi),
+    })
+  const paired = new Set(entries.flatMap((e) => [e.inbound, e.outbound]))
   const newestFirst = (direction: SaView['direction']): SaView[] =>
-    child.sas.filter((sa) => sa.direction === direction).sort((a, b) => a.ageSeconds - b.ageSeconds)
+    child.sas
+      .filter((sa) => sa.direction === direction && !paired.has(sa))
+      .sort((a, b) => a.ageSeconds - b.ageSeconds)
   const inbound = newestFirst('inbound')
   const outbound = newestFirst('outbound')
-  const entries: ChildEntry[] = []
   for (let i = 0; i < Math.max(inbound.length, outbound.length); i++) {
-    const pair = { inbound: inbound[i], outbound: outbound[i] }
-    const spi = (pair.inbound ?? pair.outbound)?.spi ?? 0
-    entries.push({ key: `child ${child.policy} ${spi}`, child, ...pair })
+    const spi = (inbound[i] ?? outbound[i])?.spi ?? 0
+    const key = `child ${child.policy} ${spi}`
+    entries.push({ key, child, pair: undefined, inbound: inbound[i], outbound: outbound[i] })
   }
   return entries
 }
@@ -129,14 +144,16 @@ function childSas(entry: Entry, numbers: ReadonlyMap<string, number>): ViciMessa
   return sections
 }
 
-function childSa({ child, inbound, outbound }: ChildEntry, id: string): ViciMessage {
+const CHILD_STATES = { HALF: 'INSTALLING', CURRENT: 'INSTALLED', REPLACED: 'REKEYED' } as const
+
+function childSa({ child, pair, inbound, outbound }: ChildEntry, id: string): ViciMessage {
   const sa = outbound ?? inbound
   const [encryption, keyBits] = (sa?.encryption ?? '').split('-')
   return compact({
     name: child.name,
     uniqueid: id,
     reqid: String(child.policy),
-    state: 'INSTALLED',
+    state: CHILD_STATES[pair?.state ?? 'CURRENT'],
     mode: child.mode.toUpperCase(),
     protocol: child.protocol.toUpperCase(),
     encap: sa?.encapsulation === 'udp' ? 'yes' : undefined,
@@ -152,6 +169,7 @@ function childSa({ child, inbound, outbound }: ChildEntry, id: string): ViciMess
     'bytes-out': String(outbound?.octets ?? 0),
     'packets-out': String(outbound?.packets ?? 0),
     'use-out': seconds(outbound?.idleSeconds),
+    'rekey-time': seconds(pair?.rekeySeconds),
     'life-time': seconds(sa?.expiresInSeconds),
     'install-time': seconds(sa?.ageSeconds) ?? '0',
     'local-ts': child.local,
@@ -166,6 +184,9 @@ export function listConns(status: GatewayStatus): ViciMessage[] {
     for (const child of peer.children)
       children[child.name] = {
         mode: child.mode.toUpperCase(),
+        rekey_time: String(child.lifetime?.hardSeconds ?? 0),
+        rekey_bytes: String(child.lifetime?.hardOctets ?? 0),
+        rekey_packets: String(child.lifetime?.hardPackets ?? 0),
         'local-ts': child.local,
         'remote-ts': child.remote,
       }
@@ -174,6 +195,8 @@ export function listConns(status: GatewayStatus): ViciMessage[] {
         local_addrs: [peer.local],
         remote_addrs: [peer.remote],
         version: peer.ike ? `IKEv${peer.ike.version}` : 'manual',
+        reauth_time: String(peer.ikeLifetimeSeconds ?? 0),
+        rekey_time: '0',
         'local-1': compact({ class: peer.ike ? 'pre-shared key' : undefined, id: peer.localId }),
         'remote-1': compact({ class: peer.ike ? 'pre-shared key' : undefined, id: peer.id }),
         children,

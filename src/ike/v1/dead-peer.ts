@@ -38,11 +38,6 @@ export class DeadPeerDetection {
     if (this.tries === 0) this.dueAt = now
   }
 
-  /** Whether this sequence number answers our question. */
-  answers(sequence: number): boolean {
-    return this.tries > 0 && sequence === this.sequence
-  }
-
   nextDeadline(): Millis | undefined {
     return this.dueAt
   }

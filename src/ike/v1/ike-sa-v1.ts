@@ -300,7 +300,7 @@ export class IkeSaV1 implements IkeSa {
         return this.owner.established(now, this, e.initialContact)
       case 'failed': {
         this.closed = true
-        const hint = this.hint === undefined ? '' : `; meanwhile somebody said, without proof: ${this.hint}`
+        const hint = this.hint === undefined ? '' : `; without proof somebody said: ${this.hint}`
         return this.owner.failed(now, this, `${e.reason}${hint}`)
       }
     }
@@ -420,11 +420,25 @@ export class IkeSaV1 implements IkeSa {
     if (est?.messageIds.has(header.messageId)) return this.owner.refuse(now, 'message-id-reused')
     if (est !== undefined && est.messageIds.size >= this.owner.limits.messageIds)
       return this.owner.refuse(now, 'message-id-limit')
+    if (est === undefined) return this.answeredWithNotify(now, protection, header, message)
     const information = openInformational(protection, header, message)
     if (information === undefined) return this.owner.refuse(now, 'bad-hash')
-    if (est !== undefined) {
-      this.heard(now, est, path, header.messageId)
-      return this.informed(now, est, information)
+    this.heard(now, est, path, header.messageId)
+    this.informed(now, est, information)
+  }
+
+  /** Instead of message 6: a refusal, under keys that are the same only if the pre-shared keys are. */
+  private answeredWithNotify(now: Millis, protection: Protection, header: IkeHeader, message: Uint8Array): void {
+    let information: Information | undefined
+    try {
+      information = openInformational(protection, header, message)
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error
+    }
+    if (information === undefined) {
+      this.hint = 'something that does not decrypt, as it is when the pre-shared keys differ'
+      const error = 'the answer to message 5 does not decrypt: the pre-shared keys differ'
+      return this.owner.refuse(now, 'undecryptable', error)
     }
     const error = information.notifies.find((n) => isErrorNotify(n.type))
     if (error !== undefined) this.mainMode(now, { kind: 'REFUSED', notify: notifyName(error.type) })
@@ -472,8 +486,8 @@ export class IkeSaV1 implements IkeSa {
     if (n.type === NOTIFY.R_U_THERE || n.type === NOTIFY.R_U_THERE_ACK) {
       const sequence = dpdSequence(n)
       if (sequence === undefined || !equalOctets(n.spi, cookiePair(ci, cr))) return this.owner.refuse(now, 'bad-dpd')
-      if (n.type === NOTIFY.R_U_THERE) return this.inform([dpdPayload(NOTIFY.R_U_THERE_ACK, ci, cr, sequence)])
-      if (!est.dpd?.answers(sequence)) this.owner.env.count('ike.stale-dpd-ack')
+      // An acknowledgement has done its work by being authentic and new: its message ID is good for one message.
+      if (n.type === NOTIFY.R_U_THERE) this.inform([dpdPayload(NOTIFY.R_U_THERE_ACK, ci, cr, sequence)])
       return
     }
     if (!isErrorNotify(n.type)) return this.owner.env.count('ike.notify-ignored')

@@ -60,7 +60,7 @@ export function variantsOf(child: ChildConfig, udp: readonly boolean[]): Phase2V
   return udp.flatMap((u) =>
     child.proposals
       .filter((p) => phase2Obstacle(p) === undefined)
-      .flatMap((p) => (p.esnOptional === true ? [p, { ...p, esn: false }] : [p]))
+      .flatMap(({ esnOptional, ...p }) => (esnOptional === true ? [p, { ...p, esn: false }] : [p]))
       .map((p) => ({ proposal: p, mode: child.mode, udp: u })),
   )
 }

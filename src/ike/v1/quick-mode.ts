@@ -11,6 +11,7 @@ import type { AgreedChild, Role } from '../child-sa.js'
 import type { ChildConfig } from '../config.js'
 import { explainMismatch } from '../differences.js'
 import type { Millis } from '../environment.js'
+import { NAT_T_PORT } from '../path.js'
 import type { ChildProposal } from '../proposals.js'
 import type { Table } from '../transition-table.js'
 import { childKeymat, hash1, hash2, hash3, phase2Iv } from './keymat.js'
@@ -366,7 +367,8 @@ function carriedAs(child: ChildConfig, role: Role, c: QuickModeContext): readonl
   const rewritten = nat.local || (nat.remote && !nat.claimed)
   if (child.protocol === 'ah')
     return rewritten ? `child ${child.name}: AH cannot pass a NAT, which changes what it protects` : [false]
-  const udp = usesUdp(nat)
+  // On port 4500 one end at least has found a NAT, or wants UDP.
+  const udp = c.peer.encapsulation !== 'raw' && (usesUdp(nat) || c.path.local.port === NAT_T_PORT)
   if (c.peer.encapsulation === 'udp')
     return udp ? [true] : `child ${child.name}: encapsulation is udp, but the peer does not do NAT traversal`
   if (!udp) return [false]

@@ -67,6 +67,7 @@ describe('commands', () => {
         initiator: 'yes',
         'initiator-spi': '0011223344556677',
         'responder-spi': '8899aabbccddeeff',
+        'nat-any': 'yes',
         'encr-alg': 'AES_CBC',
         'encr-keysize': '256',
         'integ-alg': 'HMAC_SHA2_256_128',
@@ -74,6 +75,7 @@ describe('commands', () => {
         'dh-group': 'ECP_256',
         established: '62',
         'reauth-time': '28000',
+        'life-time': '28700',
         'child-sas': {
           'migration-2': {
             name: 'migration',
@@ -93,6 +95,7 @@ describe('commands', () => {
             'use-in': '3',
             'bytes-out': '2000',
             'packets-out': '20',
+            'rekey-time': '3000',
             'life-time': '3539',
             'install-time': '61',
             'local-ts': ['10.88.1.1/32'],
@@ -167,7 +170,7 @@ describe('status', () => {
     expect(text).toMatch(/dom0-b\s+192\.0\.2\.2\s+dom0-b\.example\s+hardened 0123456789abcdef\s+established/)
     expect(text).toMatch(/in\s+0xc0000001\s+AES_GCM_16-128\/ESN\/UDP\s+10\s+1000 B\s+1m 1s\s+58m 59s/)
     expect(text).toMatch(/out\s+0x00001001\s+HMAC_SHA2_256_128/)
-    expect(text).toMatch(/last error of dom0-d\s+pre-phase: no answer/)
+    expect(text).toMatch(/last error of dom0-d\s+pre-phase: no answer \(30s ago\)/)
     expect(text).toMatch(/icv\s+12\nreplayed\s+3/)
     expect(text).toMatch(/prephase\.bad-mac\s+2/)
   })
@@ -199,7 +202,7 @@ describe.skipIf(!swanctlThere)('strongSwan’s swanctl', () => {
   })
 
   test('--list-conns, --version, --stats', async () => {
-    expect(await swanctl('--list-conns')).toMatch(/dom0-b: IKEv1[\s\S]*migration: TUNNEL/)
+    expect(await swanctl('--list-conns')).toMatch(/dom0-b: IKEv1[\s\S]*migration: TUNNEL, rekeying every 3600s/)
     expect(await swanctl('--version', '--daemon').catch(() => swanctl('--version'))).toMatch(
       /swanctl|sallyport/,
     )

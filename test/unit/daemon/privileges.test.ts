@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { missingCapabilities } from '../../../src/daemon/privileges.js'
 
-const status = (effective: string): string => `Name:\tnode\nCapPrm:\tffffffffffffffff\nCapEff:\t${effective}\nCapBnd:\t0\n`
+const status = (effective: string): string =>
+  `Name:\tnode\nCapPrm:\tffffffffffffffff\nCapEff:\t${effective}\nCapBnd:\t0\n`
 
 test.each<[string, string, boolean, string[]]>([
   ['root', '000001ffffffffff', true, []],

@@ -1,6 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import { ahTwinIcv } from '../../reference/ipsec-twin.js'
-import { DST, get, ip, ipv4HeaderChecksum, type Pair, pair, put, SRC, saSpec, udpPacket, verdict } from './fixtures.js'
+import {
+  DST,
+  get,
+  ip,
+  ipv4HeaderChecksum,
+  type Pair,
+  pair,
+  put,
+  SRC,
+  saSpec,
+  udpPacket,
+  verdict,
+} from './fixtures.js'
 
 const V6 = { local: ip('2001:db8::1'), remote: ip('2001:db8::2') }
 const PEER = '2001:db8::1'
@@ -15,7 +27,8 @@ function send(p: Pair, packet: Buffer): Buffer {
 
 function receive(p: Pair, packet: Buffer): Buffer | string {
   put(p.slab, DST, packet)
-  const n = packet[0]! >>> 4 === 4 ? p.inbound.openIpv4(DST, packet.length) : p.inbound.openIpv6(DST, packet.length)
+  const n =
+    packet[0]! >>> 4 === 4 ? p.inbound.openIpv4(DST, packet.length) : p.inbound.openIpv6(DST, packet.length)
   return n < 0 ? String(verdict(n)) : get(p.slab, p.inbound.at, n)
 }
 
@@ -47,7 +60,7 @@ describe('the ICV is that of the twin', () => {
         const at = v6 ? 40 : 20
         const icv = ahTwinIcv(spec, packet, at, esn ? 4 : 0)
         expect(packet.subarray(at + 12, at + 12 + icv.length)).toEqual(icv)
-        expect((packet[at + 1]! + 2) * 4 % (v6 ? 8 : 4)).toBe(0)
+        expect(((packet[at + 1]! + 2) * 4) % (v6 ? 8 : 4)).toBe(0)
       }
   })
 })
@@ -163,7 +176,10 @@ describe('IPv6 extension headers', () => {
     ['a route not used up', withExtensions(43, route(17, 1))],
     ['an option longer than its header', withExtensions(0, Buffer.of(17, 0, 0x1e, 9, 0, 0, 0, 0))],
     ['an option without length', withExtensions(0, Buffer.of(17, 0, 1, 3, 0, 0, 0, 0x1e))],
-    ['more headers than are taken', withExtensions(0, Buffer.concat([Buffer.of(17, 40, 1, 0), Buffer.alloc(324)]))],
+    [
+      'more headers than are taken',
+      withExtensions(0, Buffer.concat([Buffer.of(17, 40, 1, 0), Buffer.alloc(324)])),
+    ],
   ])('refused: %s', (_, packet) => {
     const p = pair(saSpec('ah-sha256', { mode: 'transport', ...V6 }))
     expect(() => send(p, packet)).toThrow('UNSUPPORTED_HEADER')
@@ -171,7 +187,9 @@ describe('IPv6 extension headers', () => {
 
   test('a fragment header, atomic or not, is not carried in transport mode', () => {
     const p = pair(saSpec('ah-sha256', { mode: 'transport', ...V6 }))
-    expect(() => send(p, withExtensions(44, Buffer.of(17, 0, 0, 1, 0, 0, 0, 1)))).toThrow('FRAGMENT_IN_TRANSPORT')
+    expect(() => send(p, withExtensions(44, Buffer.of(17, 0, 0, 1, 0, 0, 0, 1)))).toThrow(
+      'FRAGMENT_IN_TRANSPORT',
+    )
   })
 
   test('the same placing for ESP', () => {
@@ -201,7 +219,9 @@ test('from a raw IPv6 socket: the header is made again, traffic class included',
   // From another address the same octets are forged.
   const again = send(p, original)
   put(p.slab, DST, again.subarray(40))
-  expect(verdict(p.inbound.openIpv6Payload(DST, again.length - 40, 51, 0xb9, ip('2001:db8::3'), 0))).toBe('BAD_ICV')
+  expect(verdict(p.inbound.openIpv6Payload(DST, again.length - 40, 51, 0xb9, ip('2001:db8::3'), 0))).toBe(
+    'BAD_ICV',
+  )
 })
 
 test('an identification of zero is replaced: the kernel would do it, and AH covers the field', () => {

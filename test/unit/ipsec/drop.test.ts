@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { ACQUIRE, DROP, DROP_NAMES, type DropName } from '../../../src/ipsec/drop.js'
+import { Inbound } from '../../../src/ipsec/inbound.js'
 import { createOutboundSa } from '../../../src/ipsec/sa.js'
 import type { SaSpec } from '../../../src/sadb/sa-spec.js'
 import { espTwinSeal } from '../../reference/ipsec-twin.js'
@@ -395,6 +396,25 @@ describe('inbound', () => {
     expect(receive(p, forgeWithKeys(spec, marked, 4, 1, 3))).toBe(marked.length)
     expect(get(p.slab, p.inbound.at, 2)[1]).toBe(3)
   })
+})
+
+test('NO_ROOM: the rebuild area is full, or there is none', () => {
+  const udp = { localPort: 4500, remotePort: 4500 }
+  for (const length of [0, 50, 1500]) {
+    const p = pair(saSpec('aes128gcm16', { mode: 'transport', udp }))
+    const inbound = new Inbound(p.slab, p.peerSad, { at: REBUILD, length })
+    const open = (): number => {
+      put(p.slab, SRC, between)
+      const n = p.outbound.sealPayload(p.out, SRC, between.length, DST)
+      return inbound.openUdp(DST, n, 0)
+    }
+    let taken = 0
+    for (let n = open(); n >= 0; n = open()) taken++
+    expect(taken > 2).toBe(length === 1500)
+    expectDrop(open(), 'NO_ROOM')
+    inbound.rewind()
+    expect(open() > 0).toBe(length === 1500)
+  }
 })
 
 test('every cause of the pipelines was produced above', () => {

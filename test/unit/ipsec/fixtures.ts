@@ -20,7 +20,9 @@ export const octets = fromHex
 /** Where tests put packets: far enough from each other for 64 KiB packets. */
 export const SRC = SCRATCH_LEN + 256
 export const DST = SRC + 70_000
-export const SLAB_LEN = 150_000
+export const REBUILD = DST + 70_000
+export const REBUILD_LEN = 70_000
+export const SLAB_LEN = 230_000
 
 export const engines = [nodeCryptoEngine()]
 
@@ -120,7 +122,7 @@ export function pair(spec: SaSpec, options: OutboundOptions = {}): Pair {
     spd,
     peerSad,
     outbound: new Outbound(slab, spd, sad, options),
-    inbound: new Inbound(slab, peerSad),
+    inbound: new Inbound(slab, peerSad, { at: REBUILD, length: REBUILD_LEN }),
   }
 }
 

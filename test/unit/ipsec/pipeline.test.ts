@@ -75,6 +75,38 @@ function send(p: Pair, packet: Buffer, dst: number, at = SRC): number {
 const openWhole = (p: Pair, at: number, n: number, outer: 4 | 6): number =>
   outer === 4 ? p.inbound.openIpv4(at, n) : p.inbound.openIpv6(at, n)
 
+test('a train of UDP-encapsulated transport mode: all packets are there at the end', () => {
+  for (const outer of [4, 6] as const)
+    for (const suite of ['aes128gcm16', 'aes128-sha256', 'null-sha256']) {
+      const s: Shape = { suite, mode: 'transport', outer, inner: outer, udp: true }
+      const p = pair(specOf(s))
+      for (let round = 0; round < 3; round++) {
+        const train: { at: number; n: number; packet: Buffer }[] = []
+        let end = DST
+        for (let i = 0; i < 40; i++) {
+          const packet = packetOf(s, 1 + i * 30)
+          put(p.slab, SRC, packet)
+          const n = p.outbound.sealPayload(p.out, SRC, packet.length, end)
+          train.push({ at: end, n, packet })
+          end += n
+        }
+        const opened = train.map(({ at, n, packet }) => {
+          const got = p.inbound.openUdp(at, n, 0xb9)
+          expect(verdict(got)).toBe(packet.length)
+          const inner = p.inbound.at
+          p.slab.bytes.fill(0, inner - 16, inner) // a vnet header
+          return inner
+        })
+        for (const [i, at] of opened.entries()) {
+          const { packet } = train[i]!
+          const kept = outer === 4 ? 12 : 0 // the identification is another one
+          expect(get(p.slab, at + kept, packet.length - kept)).toEqual(packet.subarray(kept))
+        }
+        p.inbound.rewind()
+      }
+    }
+})
+
 describe.each(shapes.map((s) => [name(s), s] as const))('%s', (_, s) => {
   const icv = s.suite.startsWith('ah')
 
@@ -133,8 +165,9 @@ describe.each(shapes.map((s) => [name(s), s] as const))('%s', (_, s) => {
         if (s.mode === 'transport' && s.inner === 4) packet.writeUInt16BE(0, 4) // no identification
         if (s.mode === 'transport' && s.inner === 4) packet.writeUInt16BE(inner.readUInt16BE(10), 10)
         expect(inner).toEqual(packet)
-        // No more was written in front than the packet before could spare.
-        expect(get(p.slab, DST - 64, 50)).toEqual(before.subarray(0, 50))
+        // A raw socket's packet may grow into its head room; a datagram of a train has none.
+        const kept = s.outer === 6 && !s.udp && s.mode === 'transport' ? 24 : 64
+        expect(get(p.slab, DST - 64, kept)).toEqual(before.subarray(0, kept))
       }
     })
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { plainSlab } from '../../../src/bytes/slab.js'
-import { openEsp } from '../../../src/ipsec/esp.js'
+import { espHeaderRoom, openEsp } from '../../../src/ipsec/esp.js'
 import { Inbound } from '../../../src/ipsec/inbound.js'
 import { Outbound } from '../../../src/ipsec/outbound.js'
 import { createInboundSa, createOutboundSa } from '../../../src/ipsec/sa.js'
@@ -17,6 +17,8 @@ import {
   get,
   ipv4HeaderChecksum,
   put,
+  REBUILD,
+  REBUILD_LEN,
   SLAB_LEN,
   SRC,
   verdict,
@@ -122,7 +124,7 @@ function receiver(v: Generated): { slab: ReturnType<typeof plainSlab>; inbound: 
   )
   if (v.seq_high) sa.replay.startAt(v.seq_high, v.seq_low - 1)
   sad.addInbound(sa)
-  return { slab, inbound: new Inbound(slab, sad) }
+  return { slab, inbound: new Inbound(slab, sad, { at: REBUILD, length: REBUILD_LEN }) }
 }
 
 describe('packets made by another implementation are opened', () => {
@@ -259,7 +261,7 @@ function open(spec: SaSpec, esp: Buffer): { n: number; payload: string; next: nu
   const slab = plainSlab(SLAB_LEN)
   const sa = createInboundSa(spec, engines, slab, { nowMs: 0 })
   put(slab, DST, esp)
-  const n = openEsp(sa, slab, DST, esp.length)
+  const n = openEsp(sa, slab, DST, esp.length, DST + espHeaderRoom(sa.esp!))
   const at = DST + 8 + sa.esp!.ivLength
   return { n, payload: get(slab, at, Math.max(0, n)).toString('hex'), next: sa.nextHeader }
 }

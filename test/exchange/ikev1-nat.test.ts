@@ -1,0 +1,162 @@
+import { describe, expect, test } from 'vitest'
+import type { Endpoint } from '../../src/ike/environment.js'
+import type { IkePeerConfig } from '../../src/ike/config.js'
+import type { IkeOptions } from '../../src/ike/ike.js'
+import { formatIp } from '../../src/wire/ip-address.js'
+import { childConfig, convergence, IkeEnd, IkeEnvironmentTwin, ikePeer, mirroredPeer, selector, twoIkes } from './ike-ends.js'
+import { B, endpoint } from './prephase-ends.js'
+import { VirtualNetwork, type VirtualNode } from './virtual-network.js'
+
+const INSIDE = endpoint('10.0.0.5')
+const PUBLIC = endpoint('198.51.100.7')
+
+/** A NAT with one host behind it: every inside port has its own outside port, until the mapping is changed. */
+class Nat implements VirtualNode {
+  readonly network: VirtualNetwork
+  inside: VirtualNode | undefined
+  base = 10_000
+  constructor(network: VirtualNetwork) {
+    this.network = network
+    network.attach(PUBLIC.address, this)
+  }
+  out(local: Endpoint, remote: Endpoint, message: Uint8Array): void {
+    this.network.send({ address: PUBLIC.address, port: this.base + local.port }, remote, message)
+  }
+  receive(now: number, local: Endpoint, remote: Endpoint, message: Uint8Array): void {
+    const port = local.port - this.base
+    if (port === 500 || port === 4500) this.inside?.receive(now, { address: INSIDE.address, port }, remote, message)
+  }
+  tick(): void {}
+  nextDeadline(): undefined {
+    return undefined
+  }
+}
+
+class BehindNat extends IkeEnvironmentTwin {
+  readonly nat: Nat
+  constructor(network: VirtualNetwork, nat: Nat) {
+    super(network, 'a behind a NAT')
+    this.nat = nat
+  }
+  override send(local: Endpoint, remote: Endpoint, message: Uint8Array): void {
+    this.nat.out(local, remote, message)
+  }
+}
+
+/** A is behind a NAT, B knows it by the NAT's address. */
+function behindNat(over: Partial<IkePeerConfig> = {}, b: Partial<IkePeerConfig> = {}) {
+  const network = new VirtualNetwork()
+  const nat = new Nat(network)
+  const config = ikePeer({ local: INSIDE.address, ...over })
+  const one = new IkeEnd(network, [config], 'a', {}, new BehindNat(network, nat))
+  nat.inside = one
+  const other = new IkeEnd(network, [{ ...mirroredPeer(config), remote: PUBLIC.address, ...b }], 'b')
+  return { network, nat, a: one, b: other }
+}
+
+describe('behind a NAT', () => {
+  test('both ends go to port 4500 and encapsulate in UDP', () => {
+    const ends = behindNat()
+    ends.a.ike.acquire(ends.network.now, 1)
+    ends.network.runFor(500)
+    expect(convergence(ends)).toEqual([])
+    expect(ends.a.env.outbound()[0]!.udp).toEqual({ localPort: 4500, remotePort: 4500 })
+    expect(ends.b.env.outbound()[0]!.udp).toEqual({ localPort: 4500, remotePort: 14_500 })
+    expect(formatIp(ends.b.env.outbound()[0]!.remote)).toBe('198.51.100.7')
+    expect(ends.a.peer.ikeSas[0]!.nat).toBe('we are behind one')
+    expect(ends.b.peer.ikeSas[0]!.nat).toContain('the peer is behind one')
+  })
+
+  test('keepalives every 20 s, from the end behind the NAT alone', () => {
+    const { network, a, b } = behindNat()
+    a.ike.acquire(network.now, 1)
+    network.runFor(61_000)
+    expect(a.env.keepalives.length).toBe(3)
+    expect(a.env.keepalives[0]).toMatchObject({ local: { port: 4500 }, remote: { port: 4500 } })
+    expect(b.env.keepalives).toEqual([])
+  })
+
+  test('transport mode: the hosts are meant, whatever address each knows', () => {
+    const child = childConfig({
+      mode: 'transport',
+      localTs: [selector('10.0.0.5/32')],
+      remoteTs: [selector(`${formatIp(B.address)}/32`)],
+    })
+    const ends = behindNat(
+      { children: [child] },
+      { children: [{ ...child, localTs: child.remoteTs, remoteTs: [selector('198.51.100.7/32')] }] },
+    )
+    ends.a.ike.acquire(ends.network.now, 1)
+    ends.network.runFor(500)
+    expect(convergence(ends)).toEqual([])
+    expect(ends.b.env.inbound()[0]!.mode).toBe('transport')
+  })
+
+  test('AH is refused by name', () => {
+    const { network, a, b } = behindNat({ children: [childConfig({ protocol: 'ah' })] })
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    expect(a.peer.lastError?.message).toContain('AH cannot pass a NAT')
+    expect(b.env.sas.size).toBe(0)
+  })
+
+  test('the NAT forgets: the new port is learnt and children are replaced', () => {
+    const ends = behindNat({ dpdDelaySeconds: 10 })
+    ends.a.ike.acquire(ends.network.now, 1)
+    ends.network.runFor(500)
+    ends.nat.base = 20_000
+    ends.network.runFor(30_000)
+    expect(convergence(ends)).toEqual([])
+    expect(ends.b.env.newestOutbound(1)!.udp).toEqual({ localPort: 4500, remotePort: 24_500 })
+  })
+})
+
+describe('encapsulation without a NAT', () => {
+  const udpOf = (o: { a?: IkePeerConfig['encapsulation']; b?: IkePeerConfig['encapsulation']; options?: IkeOptions }) => {
+    const ends = twoIkes({
+      config: { encapsulation: o.a ?? 'auto' },
+      b: { encapsulation: o.b ?? 'auto' },
+      ...(o.options && { options: o.options }),
+    })
+    ends.a.ike.acquire(ends.network.now, 1)
+    ends.network.runFor(500)
+    return { ...ends, sa: ends.a.env.outbound()[0] }
+  }
+
+  test('auto is raw', () => expect(udpOf({}).sa!.udp).toBeUndefined())
+  test('auto is UDP when both prefer it', () => {
+    const ends = udpOf({ options: { preferUdp: true } })
+    expect(convergence(ends)).toEqual([])
+    expect(ends.sa!.udp).toEqual({ localPort: 4500, remotePort: 4500 })
+    expect(ends.a.env.keepalives).toEqual([])
+  })
+  test.each([
+    ['udp', 'auto'],
+    ['auto', 'udp'],
+    ['udp', 'udp'],
+  ] as const)('%s and %s: UDP', (a, b) => {
+    const ends = udpOf({ a, b })
+    expect(convergence(ends)).toEqual([])
+    expect(ends.sa!.udp).toEqual({ localPort: 4500, remotePort: 4500 })
+  })
+  test.each([
+    ['raw', 'auto'],
+    ['auto', 'raw'],
+  ] as const)('%s and %s: raw even when it is preferred', (a, b) => {
+    const ends = udpOf({ a, b, options: { preferUdp: true } })
+    expect(convergence(ends)).toEqual([])
+    expect(ends.sa!.udp).toBeUndefined()
+  })
+  test('udp and raw: told', () => {
+    const { a, b } = udpOf({ a: 'udp', b: 'raw' })
+    expect(a.peer.lastError?.message).toContain('encapsulation is udp')
+    expect(a.env.sas.size + b.env.sas.size).toBe(0)
+  })
+  test('AH goes raw beside preferred UDP', () => {
+    const ends = twoIkes({ config: { children: [childConfig({ protocol: 'ah' })] }, options: { preferUdp: true } })
+    ends.a.ike.acquire(ends.network.now, 1)
+    ends.network.runFor(500)
+    expect(convergence(ends)).toEqual([])
+    expect(ends.a.env.outbound()[0]!.udp).toBeUndefined()
+  })
+})
