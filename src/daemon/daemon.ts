@@ -118,10 +118,9 @@ class Daemon implements Controlled {
   }
 
   /** Takes the network settings back, which must be, and waits for nothing else. */
-  private hurry(): void {
-    const end = (): never => process.exit(1)
-    if (this.gateway) this.gateway.revertNetwork().then(end, end)
-    else end()
+  private hurry(): never {
+    this.gateway?.revertNetwork()
+    process.exit(1)
   }
 
   private running(): Gateway {

@@ -1,4 +1,3 @@
-import type { NftChain, NftRule, NftTable } from '../net/nftables.js'
 import {
   addressIn,
   counted,
@@ -15,8 +14,10 @@ import {
   selectorsMatch,
   verdict,
 } from '../net/nft-expressions.js'
-import { formatSelector, selectorOf, type TrafficSelector } from '../wire/traffic-selector.js'
-import type { GatewayConfig, PolicySettings } from './config/config.js'
+import type { NftChain, NftRule, NftTable } from '../net/nftables.js'
+import { compareIp, type IpAddress } from '../wire/ip-address.js'
+import { formatSelector, type TrafficSelector } from '../wire/traffic-selector.js'
+import type { GatewayConfig, PeerSettings, PolicySettings } from './config/config.js'
 
 // The packet filter that lets nothing protected pass unprotected, whatever the routes say and whether the daemon lives
 // or not. It only ever drops: what it accepts, other tables still judge.
@@ -39,45 +40,40 @@ export const filterName = (tun: string): string => `sallyport-${tun}`
 export function failClosedTable(config: GatewayConfig): NftTable {
   const tun = config.tun.name
   const { policies } = config
+  const lo = 'loopback'
+  const inbound = drops(policies, (local, remote) => [
+    ...inputDeviceIsNot(tun),
+    ...selectorsMatch(remote, local),
+  ])
+  const fromThisHost = drops(policies, (local, remote) => [
+    ...outputDeviceIsNot(tun),
+    ...selectorsMatch(anyAddress(local), remote),
+  ])
+  const outbound = drops(policies, (local, remote) => [
+    ...outputDeviceIsNot(tun),
+    ...selectorsMatch(local, remote),
+  ])
+  const own = ownPackets(config)
   return {
     name: filterName(tun),
     chains: [
-      chain('input', [
-        pass('loopback', inputDeviceIs('lo')),
-        ...exemptions(policies, 'input', config.dataplane.fwmark),
-        ...drops(policies, (p, local, remote) => [
-          ...inputDeviceIsNot(tun),
-          ...selectorsMatch(remote, local),
-        ]),
-      ]),
-      chain(
-        'forward',
-        drops(policies, (p, local, remote) => [...inputDeviceIsNot(tun), ...selectorsMatch(remote, local)]),
-      ),
-      chain('output', [
-        pass('loopback', outputDeviceIs('lo')),
-        ...exemptions(policies, 'output', config.dataplane.fwmark),
-        // From whatever address of this host.
-        ...drops(policies, (p, local, remote) => [
-          ...outputDeviceIsNot(tun),
-          ...selectorsMatch(anyAddress(local), remote),
-        ]),
-      ]),
-      chain('postrouting', [
-        pass('loopback', outputDeviceIs('lo')),
-        ...exemptions(policies, 'output', config.dataplane.fwmark),
-        ...drops(policies, (p, local, remote) => [
-          ...outputDeviceIsNot(tun),
-          ...selectorsMatch(local, remote),
-        ]),
-      ]),
+      chain('input', [pass(lo, inputDeviceIs('lo')), ...packetsOfPeers(config), ...inbound]),
+      chain('forward', inbound),
+      chain('output', [pass(lo, outputDeviceIs('lo')), ...own, ...fromThisHost]),
+      // Behind `output` because a packet's device may change after it, and because forwarded packets come by here too.
+      chain('postrouting', [pass(lo, outputDeviceIs('lo')), ...own, ...outbound]),
     ],
   }
 }
 
 type Hook = NftChain['hook']
 
-const chain = (hook: Hook, rules: readonly NftRule[]): NftChain => ({ name: hook, hook, priority: PRIORITY, rules })
+const chain = (hook: Hook, rules: readonly NftRule[]): NftChain => ({
+  name: hook,
+  hook,
+  priority: PRIORITY,
+  rules,
+})
 
 const pass = (comment: string, match: readonly NftExpression[]): NftRule => ({
   comment,
@@ -87,17 +83,16 @@ const pass = (comment: string, match: readonly NftExpression[]): NftRule => ({
 /** One rule for each pair of selectors. */
 function drops(
   policies: readonly PolicySettings[],
-  match: (p: PolicySettings, local: TrafficSelector, remote: TrafficSelector) => NftExpression[],
+  match: (local: TrafficSelector, remote: TrafficSelector) => NftExpression[],
 ): NftRule[] {
-  const out = new Map<string, NftRule>()
-  for (const p of policies)
-    for (const local of p.localTs)
-      for (const remote of p.remoteTs) {
-        const expressions = [...match(p, local, remote), counted, verdict('drop')]
-        const comment = `${p.peer}.${p.child}: ${formatSelector(local)} - ${formatSelector(remote)}`
-        out.set(`${out.size}`, { comment, expressions })
-      }
-  return [...out.values()]
+  return policies.flatMap((p) =>
+    p.localTs.flatMap((local) =>
+      p.remoteTs.map((remote) => ({
+        comment: `${p.peer}.${p.child}: ${formatSelector(local)} - ${formatSelector(remote)}`,
+        expressions: [...match(local, remote), counted, verdict('drop')],
+      })),
+    ),
+  )
 }
 
 const anyAddress = (ts: TrafficSelector): TrafficSelector => ({
@@ -106,28 +101,55 @@ const anyAddress = (ts: TrafficSelector): TrafficSelector => ({
   end: ts.end.map(() => 0xff),
 })
 
-/** What may pass between underlay addresses that are protected themselves: the protection's own packets. */
-function exemptions(policies: readonly PolicySettings[], direction: 'input' | 'output', fwmark: number): NftRule[] {
-  const transparent = policies.filter((p) => p.transparent)
-  if (transparent.length === 0) return []
-  const out = transparent.some((p) => p.remote.length === 16)
+/** Where underlay addresses are protected themselves: what this host must be able to send to them in the clear. */
+function ownPackets(config: GatewayConfig): NftRule[] {
+  const peers = exposedPeers(config)
+  if (peers.length === 0) return []
+  return [
+    ...neighbourDiscovery(peers),
+    pass('packets of the gateway itself', markIs(config.dataplane.fwmark)),
+  ]
+}
+
+/** Where underlay addresses are protected themselves: what may come from them in the clear. */
+function packetsOfPeers(config: GatewayConfig): NftRule[] {
+  const peers = exposedPeers(config)
+  return [
+    ...neighbourDiscovery(peers),
+    ...peers.flatMap(({ name, local, remote }) => {
+      const from = [
+        ...familyIs(remote.length === 4 ? 4 : 6),
+        ...addressIn('source', remote, remote),
+        ...addressIn('destination', local, local),
+      ]
+      return [
+        pass(`ESP of ${name}`, [...from, ...protocolIs(ESP)]),
+        pass(`AH of ${name}`, [...from, ...protocolIs(AH)]),
+        // A NAT may have changed the source port.
+        ...IKE_PORTS.map((port) =>
+          pass(`UDP ${port} of ${name}`, [...from, ...protocolIs(UDP), ...portIn('destination', port, port)]),
+        ),
+      ]
+    }),
+  ]
+}
+
+const neighbourDiscovery = (peers: readonly PeerSettings[]): NftRule[] =>
+  peers.some((peer) => peer.remote.length === 16)
     ? [pass('neighbour discovery', icmpv6TypeIn(ND_FIRST, ND_LAST))]
     : []
-  if (direction === 'output') return [...out, pass('packets of the gateway itself', markIs(fwmark))]
-  const peers = new Map(transparent.map((p) => [`${p.remote} ${p.local}`, p]))
-  for (const p of peers.values()) {
-    const from = [
-      ...familyIs(p.remote.length === 4 ? 4 : 6),
-      ...addressIn('source', p.remote, p.remote),
-      ...addressIn('destination', p.local, p.local),
-    ]
-    for (const [name, protocol] of [
-      ['ESP', ESP],
-      ['AH', AH],
-    ] as const)
-      out.push(pass(`${name} of ${p.peer}`, [...from, ...protocolIs(protocol)]))
-    for (const port of IKE_PORTS)
-      out.push(pass(`port ${port} of ${p.peer}`, [...from, ...protocolIs(UDP), ...portIn('destination', port, port)]))
-  }
-  return out
-}
+
+/** Peers whose underlay address some policy protects, its own or another peer's. */
+export const exposedPeers = (config: GatewayConfig): PeerSettings[] =>
+  config.peers.filter((peer) => config.policies.some((p) => protects(p, peer.remote)))
+
+/** Whether the policy protects an underlay address, so that routing has to tell the gateway's packets from the others. */
+export const isTransparent = (config: GatewayConfig, policy: PolicySettings): boolean =>
+  config.peers.some((peer) => protects(policy, peer.remote))
+
+const protects = (policy: PolicySettings, address: IpAddress): boolean =>
+  policy.remoteTs.some((ts) => selectorHas(ts, address))
+
+/** Whether a selector's addresses have this one among them. */
+export const selectorHas = (ts: TrafficSelector, address: IpAddress): boolean =>
+  ts.start.length === address.length && compareIp(ts.start, address) <= 0 && compareIp(ts.end, address) >= 0

@@ -10,6 +10,7 @@ import type { GatewayConfig, PolicySettings } from './config/config.js'
 import { wipeManual } from './config/load.js'
 import { DeadlineTimer } from './deadline-timer.js'
 import { EventCounts } from './event-counts.js'
+import { HostNetwork } from './host-network.js'
 import { IKE_PORT, IkeSockets } from './ike-sockets.js'
 import { ikeViews } from './ike-view.js'
 import { type GatewayStatus, gatewayStatus } from './status.js'
@@ -42,7 +43,9 @@ export class Gateway {
   private dataplane: Dataplane | undefined
   private sockets: IkeSockets | undefined
   private ike: Ike | undefined
+  private network: HostNetwork | undefined
   private isUp = false
+  private wasUp = false
 
   constructor(options: GatewayOptions) {
     this.options = options
@@ -57,8 +60,9 @@ export class Gateway {
   async start(): Promise<void> {
     try {
       await this.startDataplane()
+      this.startNetwork()
       await this.startIke()
-      this.isUp = true
+      this.isUp = this.wasUp = true
     } catch (error) {
       await this.stop()
       throw error
@@ -110,6 +114,11 @@ export class Gateway {
     for (const e of engines)
       if (e.refused !== undefined)
         this.log.debug({ engine: e.name, reason: e.refused }, 'crypto engine not used')
+  }
+
+  private startNetwork(): void {
+    this.network = HostNetwork.apply(this.config, this.log)
+    this.undo.push('network settings', () => this.revertNetwork())
   }
 
   private async startIke(): Promise<void> {
@@ -282,12 +291,24 @@ export class Gateway {
     return { dataplane: this.dataplane }
   }
 
-  /** Takes the network settings back and nothing else. */
-  async revertNetwork(): Promise<void> {}
+  /**
+   * Takes the network settings back and nothing else. Settings that a killed daemon left stay when this one does not
+   * come up either: what is protected stays shut.
+   */
+  revertNetwork(): void {
+    const { network } = this
+    this.network = undefined
+    if (network?.inherited && !this.wasUp) network.close()
+    else network?.revert((what, error) => this.cannotUndo(what, error))
+  }
 
   /** Tells the peers, takes the network settings back, ends the data path. Safe to call at any time, and again. */
   async stop(): Promise<void> {
     this.isUp = false
-    await this.undo.run((what, error) => this.log.error({ error: String(error) }, `cannot undo: ${what}`))
+    await this.undo.run((what, error) => this.cannotUndo(what, error))
+  }
+
+  private cannotUndo(what: string, error: unknown): void {
+    this.log.error({ error: error instanceof Error ? error.message : String(error) }, `cannot undo: ${what}`)
   }
 }

@@ -1,12 +1,12 @@
+import type { NftTable } from '../net/nftables.js'
 import { MAIN_TABLE } from '../net/routes.js'
 import type { MarkRule } from '../net/rules.js'
-import type { NftTable } from '../net/nftables.js'
 import { rangePrefixes } from '../wire/address-range.js'
-import { compareIp, formatIp, formatPrefix, type IpAddress, type Prefix } from '../wire/ip-address.js'
-import type { TrafficSelector } from '../wire/traffic-selector.js'
-import type { GatewayConfig, PolicySettings } from './config/config.js'
+import { formatIp, formatPrefix, type IpAddress, type Prefix, sameIp } from '../wire/ip-address.js'
+import { formatSelector } from '../wire/traffic-selector.js'
+import type { GatewayConfig, PeerSettings, PolicySettings } from './config/config.js'
 import type { InterfaceAddress } from './config/fields.js'
-import { failClosedTable } from './fail-closed.js'
+import { exposedPeers, failClosedTable, isTransparent, selectorHas } from './fail-closed.js'
 import { tunMtu } from './tun-mtu.js'
 
 /** Metric of the routes that discard, behind whatever else leads to the destination. */
@@ -15,7 +15,7 @@ export const BLACKHOLE_METRIC = 0xffff_fffe
 export const RULE_PRIORITY = 23_057
 /** What is assumed of an underlay whose MTU is not known yet: Ethernet. */
 export const UNKNOWN_MTU = 1500
-/** The largest MTU of a TUN device, and the smallest with which it has IPv6. */
+/** The largest MTU of a TUN device. */
 const MTU_MAX = 65_535
 
 /** What the plan needs to know of the host. */
@@ -50,14 +50,7 @@ export interface NetworkPlan {
 /** The host's settings for a configuration. Reads nothing and changes nothing. */
 export function planNetwork(config: GatewayConfig, facts: HostFacts): NetworkPlan {
   const { fwmark, table } = config.dataplane
-  const transparent = config.policies.filter((p) => p.transparent)
-  const families = new Set(transparent.map((p) => familyOf(p.remote)))
-  const warnings: string[] = []
-  for (const peer of config.peers)
-    if (!facts.underlay(peer.remote))
-      warnings.push(
-        `no route leads to peer ${peer.name} (${formatIp(peer.remote)}) now; its path is taken to carry ${UNKNOWN_MTU} octets`,
-      )
+  const exposed = exposedPeers(config)
   return {
     tun: config.tun.name,
     mtu: Math.min(
@@ -67,27 +60,47 @@ export function planNetwork(config: GatewayConfig, facts: HostFacts): NetworkPla
     addresses: config.tun.addresses,
     routes: routes(config, facts),
     rules: ([4, 6] as const)
-      .filter((family) => families.has(family))
+      .filter((family) => exposed.some((peer) => familyOf(peer.remote) === family))
       .map((family) => ({ family, mark: fwmark, table, priority: RULE_PRIORITY })),
     filter: failClosedTable(config),
-    // What the peer's unprotected address sends arrives on the underlay, but the way back leads through the TUN device.
-    loose: [
-      ...new Set(
-        transparent
-          .filter((p) => familyOf(p.remote) === 4)
-          .map((p) => facts.underlay(p.remote)?.device)
-          .filter((device) => device !== undefined),
-      ),
-    ],
-    warnings,
+    loose: looseDevices(exposed, facts),
+    warnings: [...unreachable(config, facts), ...wholeAddresses(config)],
   }
+}
+
+/**
+ * Packets of a protected underlay address arrive on the underlay, while the way back, for whoever has no mark, leads
+ * through the TUN device. IPv6 has no such filter.
+ */
+function looseDevices(exposed: readonly PeerSettings[], facts: HostFacts): string[] {
+  const devices = exposed.filter((p) => familyOf(p.remote) === 4).map((p) => facts.underlay(p.remote)?.device)
+  return [...new Set(devices.filter((device) => device !== undefined))]
+}
+
+function unreachable(config: GatewayConfig, facts: HostFacts): string[] {
+  return config.peers
+    .filter((peer) => !facts.underlay(peer.remote))
+    .map(
+      (peer) =>
+        `no route leads to peer ${peer.name} (${formatIp(peer.remote)}) now; its path is taken to carry ${UNKNOWN_MTU} octets`,
+    )
+}
+
+function wholeAddresses(config: GatewayConfig): string[] {
+  return config.policies
+    .filter((p) => p.remoteTs.some((ts) => ts.protocol !== 0 || ts.startPort !== 0 || ts.endPort !== 0xffff))
+    .map(
+      (p) =>
+        `${p.peer}.${p.child} protects some protocols or ports only, but routes are by address: whatever else this host ` +
+        `sends to ${p.remoteTs.map(formatSelector).join(', ')} enters the TUN device too and is discarded unless a child covers it`,
+    )
 }
 
 /** One route a destination and table; of several policies for it the first one's source is taken. */
 function routes(config: GatewayConfig, facts: HostFacts): PlannedRoute[] {
   const out = new Map<string, PlannedRoute>()
   for (const policy of config.policies) {
-    const table = policy.transparent ? config.dataplane.table : MAIN_TABLE
+    const table = isTransparent(config, policy) ? config.dataplane.table : MAIN_TABLE
     const source = preferredSource(config, policy, facts)
     for (const ts of policy.remoteTs)
       for (const destination of rangePrefixes(ts.start, ts.end)) {
@@ -99,16 +112,15 @@ function routes(config: GatewayConfig, facts: HostFacts): PlannedRoute[] {
 }
 
 /** An address of this host that the policy's local selectors contain. */
-function preferredSource(config: GatewayConfig, policy: PolicySettings, facts: HostFacts): IpAddress | undefined {
+function preferredSource(
+  config: GatewayConfig,
+  policy: PolicySettings,
+  facts: HostFacts,
+): IpAddress | undefined {
   const own = [...config.tun.addresses.map((a) => a.address), ...facts.addresses]
-  // The underlay's address is the peer's business only where it is protected itself.
-  const candidates = facts.addresses.some((a) => sameAddress(a, policy.local)) ? [policy.local, ...own] : own
-  return candidates.find((address) => policy.localTs.some((ts) => contains(ts, address)))
+  // First the address that the peer knows, in case several of this host are protected.
+  const candidates = facts.addresses.some((a) => sameIp(a, policy.local)) ? [policy.local, ...own] : own
+  return candidates.find((address) => policy.localTs.some((ts) => selectorHas(ts, address)))
 }
-
-const contains = (ts: TrafficSelector, address: IpAddress): boolean =>
-  ts.start.length === address.length && compareIp(ts.start, address) <= 0 && compareIp(ts.end, address) >= 0
-
-const sameAddress = (a: IpAddress, b: IpAddress): boolean => a.length === b.length && compareIp(a, b) === 0
 
 const familyOf = (address: IpAddress): 4 | 6 => (address.length === 4 ? 4 : 6)

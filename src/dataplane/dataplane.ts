@@ -236,7 +236,7 @@ export class Dataplane implements Sadb {
 
   deleteSa(key: SaKey): void {
     this.forget(key)
-    this.post({ op: 'deleteSa', key: { direction: key.direction, protocol: key.protocol, spi: key.spi } })
+    this.post({ op: 'deleteSa', key })
   }
 
   private forget(key: SaKey): void {
@@ -312,7 +312,9 @@ export class Dataplane implements Sadb {
   }
 }
 
-const nameOf = (key: SaKey): string => `${key.direction} ${key.protocol} ${key.spi}`
+/** Outbound SPIs are the peers' choice, and only with the policy unique. */
+const nameOf = (key: SaKey): string =>
+  `${key.direction} ${key.protocol} ${key.spi} ${key.direction === 'outbound' ? (key.policy ?? '') : ''}`
 
 interface Opened {
   readonly tun: LaneOptions['tun'] & { readonly name: string }

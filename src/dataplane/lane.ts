@@ -6,7 +6,7 @@ import { SCRATCH_LEN, type Slab } from '../bytes/slab.js'
 import { type EngineSelection, selectEngines } from '../crypto/select.js'
 import { nativeSlab } from '../ffi/slab.js'
 import { ACQUIRE, DROP } from '../ipsec/drop.js'
-import { Inbound } from '../ipsec/inbound.js'
+import { Inbound, REBUILD_SLACK } from '../ipsec/inbound.js'
 import { Outbound } from '../ipsec/outbound.js'
 import { createInboundSa, createOutboundSa, type OutboundSa } from '../ipsec/sa.js'
 import { SA_CELLS } from '../ipsec/sa-use.js'
@@ -56,6 +56,11 @@ const PLAIN_SLOTS = 64
 const PLAIN_SLOT = 9_600
 /** Octets in front of each slot: headers that are made for what has none (IPv6, vnet) go there. */
 const HEAD_ROOM = 64
+/** Inner packets of UDP-encapsulated transport mode, of one batch: the kernel joins at most 64 datagrams a slot. */
+const REBUILD_ROOM = Math.max(
+  GRO_SLOTS * (GRO_SLOT + 64 * REBUILD_SLACK),
+  PLAIN_SLOTS * (PLAIN_SLOT + REBUILD_SLACK),
+)
 /** IKE messages handed to the main thread each HOUSEKEEPING_MS; more are dropped and counted. */
 const IKE_BUDGET = 256
 const HOUSEKEEPING_MS = 100
@@ -91,6 +96,7 @@ export class Lane {
   private readonly slab: Slab
   private readonly sum: SumKernel
   private readonly tun: TunQueue
+  private readonly tunFd: number
   /** Octets of vnet header in front of each packet of the TUN: 10 or 0. */
   private readonly header: number
   private readonly wakeup: Wakeup
@@ -135,6 +141,7 @@ export class Lane {
     const pendingAt = plan.take(pendingRoom + TAIL_ROOM)
     this.outBase = plan.take(OUT_ROOM + SEALED_MAX)
     this.out = this.outBase
+    const rebuildAt = plan.take(REBUILD_ROOM)
     const slots = options.sockets.map((spec) => plan.take(slotsOf(spec) * strideOf(spec)))
     this.slab = nativeSlab(plan.length)
 
@@ -146,7 +153,7 @@ export class Lane {
     this.joining = options.tun.offloads !== 0
     this.tunFd = options.tun.fd
     this.outbound = new Outbound(this.slab, this.spd, this.sad)
-    this.inbound = new Inbound(this.slab, this.sad)
+    this.inbound = new Inbound(this.slab, this.sad, { at: rebuildAt, length: REBUILD_ROOM })
     this.segmenter = new Segmenter(this.slab, segmentHeaders)
     this.coalescer = new Coalescer(this.slab, joinHeaders, new NativeIoVectors(this.slab, SEGMENTS_MAX + 1), {
       writeOne: (at, length) => this.writeTun(at, length),
@@ -160,8 +167,6 @@ export class Lane {
     this.poller.add(options.tun.fd)
     this.receivers = options.sockets.map((spec, i) => this.receiver(spec, slots[i]!))
   }
-
-  private readonly tunFd: number
 
   private receiver(spec: SocketSpec, slots: number): Receiver {
     this.poller.add(spec.fd)
@@ -316,6 +321,7 @@ export class Lane {
           this.fromUdp(receiver, i, at + from, Math.min(segment, length - from))
     }
     this.coalescer.flush()
+    this.inbound.rewind()
     return n
   }
 

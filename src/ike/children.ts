@@ -171,7 +171,8 @@ export class ChildTable {
   tick(now: Millis): void {
     const over = this.records.filter((r) => isDue(r.deleteAt, now) || isDue(r.hardAt, now))
     if (over.length > 0) this.end(now, over)
-    for (const r of this.records.filter((x) => x.state === 'CURRENT' && isDue(x.softAt, now))) this.renew(now, r)
+    for (const r of this.records.filter((x) => x.state === 'CURRENT' && isDue(x.softAt, now)))
+      this.renew(now, r)
   }
 
   nextDeadline(): Millis | undefined {
@@ -201,14 +202,21 @@ export class ChildTable {
 
   private tellLost(now: Millis, gone: readonly ChildRecord[]): void {
     for (const r of gone)
-      if (r.state === 'CURRENT' && this.current(r.agreed.child) === undefined) this.listener.lost(now, r.agreed.child)
+      if (r.state === 'CURRENT' && this.current(r.agreed.child) === undefined)
+        this.listener.lost(now, r.agreed.child)
   }
 
   private remove(gone: readonly ChildRecord[]): void {
     this.records = this.records.filter((r) => !gone.includes(r))
     for (const { agreed, outboundInstalled } of gone) {
       const { protocol } = agreed.proposal
-      if (outboundInstalled) this.env.deleteSa({ direction: 'outbound', protocol, spi: agreed.outboundSpi })
+      if (outboundInstalled)
+        this.env.deleteSa({
+          direction: 'outbound',
+          protocol,
+          spi: agreed.outboundSpi,
+          policy: agreed.child.policy,
+        })
       this.env.deleteSa({ direction: 'inbound', protocol, spi: agreed.inboundSpi })
     }
   }
@@ -279,7 +287,9 @@ function specOf(
 ): SaSpec {
   const { proposal } = a
   const cipher = proposal.encryption === undefined ? undefined : encryptionInfo(proposal.encryption.id)
-  const keyOctets = cipher?.hasKeyLengthAttribute ? proposal.encryption!.keyBits / 8 : (cipher?.keyLengths[0] ?? 0)
+  const keyOctets = cipher?.hasKeyLengthAttribute
+    ? proposal.encryption!.keyBits / 8
+    : (cipher?.keyLengths[0] ?? 0)
   const cut = keyOctets + (cipher?.saltLength ?? 0)
   const { softSeconds: _soft, ...lifetime } = life
   return {

@@ -1,5 +1,5 @@
 import { concat } from '../bytes/octets.js'
-import { EADDRNOTAVAIL, EEXIST, ENODEV } from '../ffi/errno.js'
+import { EADDRNOTAVAIL, EEXIST, ENODEV, ENXIO } from '../ffi/errno.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import type { Link } from './links.js'
 import type { NetlinkSocket } from './netlink.js'
@@ -43,12 +43,20 @@ export function addAddress(netlink: NetlinkSocket, link: Link, address: LinkAddr
 /** Takes an address away; the device may have lost it, or be gone. */
 export function deleteAddress(netlink: NetlinkSocket, link: Link, address: LinkAddress): void {
   const what = `take the address ${formatIp(address.address)} from ${link.name}`
-  netlink.change(what, { type: RTM_DELADDR, flags: 0, body: message(link.index, address, []) }, [EADDRNOTAVAIL, ENODEV])
+  netlink.change(what, { type: RTM_DELADDR, flags: 0, body: message(link.index, address, []) }, [
+    EADDRNOTAVAIL,
+    ENODEV,
+    ENXIO,
+  ])
 }
 
 /** Every address of this network namespace, loopback's included. */
 export function listAddresses(netlink: NetlinkSocket): IpAddress[] {
-  const answers = netlink.dump('list addresses', { type: RTM_GETADDR, flags: 0, body: new Uint8Array(IFADDRMSG_LEN) })
+  const answers = netlink.dump('list addresses', {
+    type: RTM_GETADDR,
+    flags: 0,
+    body: new Uint8Array(IFADDRMSG_LEN),
+  })
   const out: IpAddress[] = []
   for (const { body } of answers) {
     const found = decodeAttributes(body.subarray(IFADDRMSG_LEN))
@@ -59,11 +67,11 @@ export function listAddresses(netlink: NetlinkSocket): IpAddress[] {
   return out
 }
 
-function message(index: number, { address, prefixLength }: LinkAddress, more: readonly Attribute[]): Uint8Array {
+function message(
+  index: number,
+  { address, prefixLength }: LinkAddress,
+  more: readonly Attribute[],
+): Uint8Array {
   const header = Uint8Array.of(familyOf(address), prefixLength, 0, 0)
-  return concat(
-    header,
-    u32(index),
-    encodeAttributes([[IFA_LOCAL, address], [IFA_ADDRESS, address], ...more]),
-  )
+  return concat(header, u32(index), encodeAttributes([[IFA_LOCAL, address], [IFA_ADDRESS, address], ...more]))
 }

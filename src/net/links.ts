@@ -3,7 +3,14 @@ import { SystemError } from '../errors.js'
 import { EACCES, EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH, ENODEV } from '../ffi/errno.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import type { NetlinkSocket } from './netlink.js'
-import { type Attribute, cString, decodeAttributes, encodeAttributes, host32, u32 } from './netlink-message.js'
+import {
+  type Attribute,
+  cString,
+  decodeAttributes,
+  encodeAttributes,
+  host32,
+  u32,
+} from './netlink-message.js'
 import { familyOf, RTM_GETLINK, RTM_GETROUTE, RTM_NEWLINK } from './rtnetlink.js'
 
 // struct ifinfomsg: family u8, padding u8, type u16, index i32, flags u32, change u32
@@ -51,7 +58,12 @@ export function linkByIndex(netlink: NetlinkSocket, index: number): Link | undef
   return getLink(netlink, `look up network device ${index}`, index, [])
 }
 
-function getLink(netlink: NetlinkSocket, what: string, index: number, attributes: Attribute[]): Link | undefined {
+function getLink(
+  netlink: NetlinkSocket,
+  what: string,
+  index: number,
+  attributes: Attribute[],
+): Link | undefined {
   const body = concat(ifinfomsg(index, 0, 0), encodeAttributes(attributes))
   const answer = netlink.ask(what, { type: RTM_GETLINK, flags: 0, body }, [ENODEV])
   if (typeof answer === 'number') return undefined

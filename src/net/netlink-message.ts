@@ -53,13 +53,16 @@ const padded = (length: number): number => (length + 3) & ~3
 
 /** The attributes in order, each padded to four octets. @throws InternalError when one is longer than 65 531 octets */
 export function encodeAttributes(attributes: readonly Attribute[]): Uint8Array {
-  const values = attributes.map(([, value]) => (value instanceof Uint8Array ? value : encodeAttributes(value)))
+  const values = attributes.map(([, value]) =>
+    value instanceof Uint8Array ? value : encodeAttributes(value),
+  )
   const out = new Uint8Array(values.reduce((sum, v) => sum + ATTRIBUTE_HEADER_LEN + padded(v.length), 0))
   let at = 0
   for (const [i, [type, value]] of attributes.entries()) {
     const octets = values[i]!
     const length = ATTRIBUTE_HEADER_LEN + octets.length
-    if (length > ATTRIBUTE_MAX) throw new InternalError(`netlink attribute ${type} of ${octets.length} octets`)
+    if (length > ATTRIBUTE_MAX)
+      throw new InternalError(`netlink attribute ${type} of ${octets.length} octets`)
     put16(out, at, length)
     put16(out, at + 2, value instanceof Uint8Array ? type : type | NLA_F_NESTED)
     out.set(octets, at + ATTRIBUTE_HEADER_LEN)
@@ -84,7 +87,8 @@ export function decodeAttributeList(b: Uint8Array): [type: number, value: Uint8A
   for (let at = 0; at < b.length; ) {
     if (at + ATTRIBUTE_HEADER_LEN > b.length) throw new WireError('nlattr', at, 'header is cut off')
     const length = get16(b, at)
-    if (length < ATTRIBUTE_HEADER_LEN || at + length > b.length) throw new WireError('nlattr.length', at, `${length}`)
+    if (length < ATTRIBUTE_HEADER_LEN || at + length > b.length)
+      throw new WireError('nlattr.length', at, `${length}`)
     out.push([get16(b, at + 2) & NLA_TYPE_MASK, b.subarray(at + ATTRIBUTE_HEADER_LEN, at + length)])
     at += padded(length)
   }
@@ -109,7 +113,8 @@ export function decodeMessages(b: Uint8Array): NetlinkMessage[] {
   for (let at = 0; at < b.length; ) {
     if (at + NLMSG_HEADER_LEN > b.length) throw new WireError('nlmsghdr', at, 'header is cut off')
     const length = get32(b, at)
-    if (length < NLMSG_HEADER_LEN || at + length > b.length) throw new WireError('nlmsghdr.length', at, `${length}`)
+    if (length < NLMSG_HEADER_LEN || at + length > b.length)
+      throw new WireError('nlmsghdr.length', at, `${length}`)
     out.push({
       type: get16(b, at + 4),
       flags: get16(b, at + 6),

@@ -22,13 +22,13 @@ import {
   decodeMessages,
   encodeMessage,
   host32,
+  type NetlinkMessage,
+  type NetlinkRequest,
   NLM_F_ACK,
   NLM_F_DUMP,
   NLMSG_DONE,
   NLMSG_ERROR,
   NLMSG_HEADER_LEN,
-  type NetlinkMessage,
-  type NetlinkRequest,
 } from './netlink-message.js'
 import { systemError } from './system-error.js'
 
@@ -58,6 +58,7 @@ export class NetlinkSocket {
   private readonly pollFd = new NativeMemory(POLLFD_LEN)
   private readonly buffer = new Uint8Array(RECEIVE_OCTETS)
   private sequence = 1
+  private closed = false
 
   private constructor(protocol: keyof typeof PROTOCOLS, fd: number) {
     this.protocol = protocol
@@ -74,7 +75,9 @@ export class NetlinkSocket {
     if (fd < 0) {
       const missing = -fd === EPROTONOSUPPORT || -fd === EAFNOSUPPORT
       const remedy =
-        missing && protocol === 'netfilter' ? 'This kernel has no nfnetlink: load it with "modprobe nfnetlink"' : undefined
+        missing && protocol === 'netfilter'
+          ? 'This kernel has no nfnetlink: load it with "modprobe nfnetlink"'
+          : undefined
       throw systemError('socket', -fd, `cannot open a netlink socket (${name})`, remedy)
     }
     // Kernels before 4.12 have neither option and answer without the text.
@@ -88,8 +91,10 @@ export class NetlinkSocket {
     return new NetlinkSocket(protocol, fd)
   }
 
+  /** Closing it again does nothing. */
   close(): void {
-    closeFd(this.fd)
+    if (!this.closed) closeFd(this.fd)
+    this.closed = true
   }
 
   /**
@@ -199,7 +204,11 @@ export class NetlinkSocket {
       if (n !== -EAGAIN && n !== -EINTR) throw refusal(this.protocol, what, -n)
       const left = Math.ceil(deadline - performance.now())
       if (left <= 0)
-        throw new SystemError('recv', 0, `cannot ${what}: the kernel did not answer within ${ANSWER_MS / 1000} s`)
+        throw new SystemError(
+          'recv',
+          0,
+          `cannot ${what}: the kernel did not answer within ${ANSWER_MS / 1000} s`,
+        )
       c.poll(this.pollFd.address, 1, left)
     }
   }
@@ -230,7 +239,8 @@ function answerOf(message: NetlinkMessage): { errno: number; text: string | unde
 
 function errorText(message: NetlinkMessage): string | undefined {
   if ((message.flags & NLM_F_ACK_TLVS) === 0) return undefined
-  const repeated = (message.flags & NLM_F_CAPPED) !== 0 ? NLMSG_HEADER_LEN : (host32(message.body, 4) + 3) & ~3
+  const repeated =
+    (message.flags & NLM_F_CAPPED) !== 0 ? NLMSG_HEADER_LEN : (host32(message.body, 4) + 3) & ~3
   const text = decodeAttributes(message.body.subarray(4 + repeated)).get(NLMSGERR_ATTR_MSG)
   return text ? new TextDecoder().decode(text).replace(/\0.*$/s, '') : undefined
 }

@@ -130,7 +130,11 @@ export const protocolIs = (protocol: number): NftExpression[] => [
 ]
 
 /** An address is in a range; the rule must have said familyIs before. */
-export function addressIn(side: 'source' | 'destination', first: Uint8Array, last: Uint8Array): NftExpression[] {
+export function addressIn(
+  side: 'source' | 'destination',
+  first: Uint8Array,
+  last: Uint8Array,
+): NftExpression[] {
   const v4 = first.length === 4
   const offset = v4 ? (side === 'source' ? 12 : 16) : side === 'source' ? 8 : 24
   const compared = between(first, last)
@@ -170,7 +174,11 @@ export function selectorsMatch(source: TrafficSelector, destination: TrafficSele
   if (protocol === 0) return out
   out.push(...protocolIs(protocol))
   if (protocol === ICMP || protocol === ICMPV6)
-    return [...out, ...icmpIn(source.startPort, source.endPort), ...icmpIn(destination.startPort, destination.endPort)]
+    return [
+      ...out,
+      ...icmpIn(source.startPort, source.endPort),
+      ...icmpIn(destination.startPort, destination.endPort),
+    ]
   return [
     ...out,
     ...portIn('source', source.startPort, source.endPort),

@@ -1,7 +1,6 @@
 import { concat } from '../bytes/octets.js'
 import { SystemError } from '../errors.js'
-import { EINVAL, ENOENT, EOPNOTSUPP } from '../ffi/errno.js'
-import { describeErrno } from '../ffi/errno.js'
+import { describeErrno, EINVAL, ENOENT, EOPNOTSUPP } from '../ffi/errno.js'
 import type { NetlinkSocket } from './netlink.js'
 import {
   type Attribute,

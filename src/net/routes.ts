@@ -1,5 +1,5 @@
 import { concat } from '../bytes/octets.js'
-import { ESRCH } from '../ffi/errno.js'
+import { ENODEV, ESRCH } from '../ffi/errno.js'
 import { formatPrefix, type IpAddress, type Prefix } from '../wire/ip-address.js'
 import type { NetlinkSocket } from './netlink.js'
 import { type Attribute, encodeAttributes, NLM_F_CREATE, NLM_F_REPLACE, u32 } from './netlink-message.js'
@@ -43,7 +43,9 @@ export function replaceRoute(netlink: NetlinkSocket, route: Route): void {
 
 /** @returns false when there was no such route (any more) */
 export function deleteRoute(netlink: NetlinkSocket, route: Route): boolean {
-  return netlink.change(`delete ${describe(route)}`, { type: RTM_DELROUTE, flags: 0, body: message(route) }, [ESRCH]) === 0
+  return (
+    netlink.change(`delete ${describe(route)}`, { type: RTM_DELROUTE, flags: 0, body: message(route) }, [ESRCH, ENODEV]) === 0
+  )
 }
 
 function message({ destination, table, metric, via }: Route): Uint8Array {

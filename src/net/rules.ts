@@ -29,13 +29,18 @@ export interface MarkRule {
 /** @returns false when there is exactly this rule already */
 export function addRule(netlink: NetlinkSocket, rule: MarkRule): boolean {
   const flags = NLM_F_CREATE | NLM_F_EXCL
-  return netlink.change(`add ${describe(rule)}`, { type: RTM_NEWRULE, flags, body: message(rule) }, [EEXIST]) === 0
+  return (
+    netlink.change(`add ${describe(rule)}`, { type: RTM_NEWRULE, flags, body: message(rule) }, [EEXIST]) === 0
+  )
 }
 
 /** @returns false when there is no such rule (any more) */
 export function deleteRule(netlink: NetlinkSocket, rule: MarkRule): boolean {
   const gone = [ENOENT, EAFNOSUPPORT]
-  return netlink.change(`delete ${describe(rule)}`, { type: RTM_DELRULE, flags: 0, body: message(rule) }, gone) === 0
+  return (
+    netlink.change(`delete ${describe(rule)}`, { type: RTM_DELRULE, flags: 0, body: message(rule) }, gone) ===
+    0
+  )
 }
 
 function message({ family, mark, table, priority }: MarkRule): Uint8Array {

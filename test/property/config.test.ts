@@ -107,7 +107,7 @@ function takenOrRefused(text: string): void {
 test('random structures give ConfigFileError at worst', () => {
   fc.assert(
     fc.property(value, (v) => takenOrRefused(JSON.stringify(v, null, 1))),
-    { numRuns: 1500 },
+    { numRuns: 500 },
   )
 })
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parseIdentity } from '../../ike/identity.js'
+import { REPLAY_WINDOW_MAX } from '../../ipsec/replay-window.js'
 import {
   DEVICE_EXPECTED,
   DEVICE_PATTERN,
@@ -22,7 +23,6 @@ const SOCKET_PATH_MAX = 107
 const PEERS_MAX = 1000
 const CHILDREN_MAX = 64
 const DAY = 86_400
-const REPLAY_WINDOW_MAX = 65_536
 
 const identity = () =>
   text('an identity: a host name, user@host, an IP address or keyid:HEX', (v) => parseIdentity(v))

@@ -13,6 +13,7 @@ import {
   type Pair,
   pair,
   put,
+  REBUILD,
   SRC,
   saSpec,
   ts,

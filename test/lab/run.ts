@@ -1,0 +1,19 @@
+import { spawnSync } from 'node:child_process'
+
+/** Runs a program to its end and gives what it printed. @throws Error with what it said when it fails */
+export function run(command: string, args: readonly string[], input?: string): string {
+  const { status, error, stdout, stderr, signal } = spawnSync(command, args, {
+    encoding: 'utf8',
+    timeout: 60_000,
+    ...(input === undefined ? {} : { input }),
+  })
+  if (error) throw new Error(`${command}: ${error.message}`)
+  if (status !== 0)
+    throw new Error(`${command} ${args.join(' ')}: ${(stderr || stdout || `ended by ${signal ?? status}`).trim()}`)
+  return stdout
+}
+
+/** Runs several `ip` commands in a namespace, in one process; stops at the first that fails. */
+export function ipBatch(namespace: string, commands: readonly string[]): void {
+  run('ip', ['-n', namespace, '-batch', '-'], `${commands.join('\n')}\n`)
+}
