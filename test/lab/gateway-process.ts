@@ -73,7 +73,7 @@ export class GatewayProcess {
   }
 
   status(): StatusJson {
-    const { status, stdout, stderr } = cli('status', '--json', '--control', this.control)
+    const { status, stdout, stderr } = cli('status', '--json', '--socket', this.control)
     if (status !== 0) throw new Error(stderr)
     return JSON.parse(stdout) as StatusJson
   }

@@ -99,7 +99,7 @@ describe.skipIf(missing !== undefined)('the life of a tunnel', () => {
     const up = await gateways({ ...esp, start: 'start' })
     hosts = up.hosts
     const { cli } = await import('../lab/gateway-process.js')
-    expect(cli('down', '--control', up.a.control).status).toBe(0)
+    expect(cli('down', '--socket', up.a.control).status).toBe(0)
     expect(await up.a.stop()).toBe(0)
     expect(hosts.run('a', 'ip', 'route')).not.toContain('10.88')
   })

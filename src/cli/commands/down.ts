@@ -8,42 +8,55 @@ import { type ControlOptions, controlPath, withControlOptions } from '../control
 /** A daemon has that long to tell its peers and to take its routes away. */
 const STOP_MS = 20_000
 
+interface Options extends ControlOptions {
+  readonly leftovers?: boolean
+}
+
 export function downCommand(): Command {
-  return withControlOptions(
-    new Command('down')
-      .summary('stop the daemon')
-      .description(
-        'Stops the daemon and waits for its end: peers are told, SAs deleted, routes and rules removed.',
-      ),
-  )
+  const command = new Command('down')
+    .summary('stop the daemon')
+    .description(
+      'Stops the daemon and waits for its end: peers are told, SAs deleted, routes and rules removed. What a killed daemon left behind keeps protected traffic shut until the next start; --leftovers removes it.',
+    )
+    .option('--leftovers', 'no daemon runs: remove the fail-closed rules that a killed one left (needs -c)')
     .addHelpText(
       'after',
-      '\nExamples:\n  sallyport down\n  sallyport down -c /etc/sallyport/sallyport.yaml\n',
+      `
+Examples:
+  sallyport down
+  sallyport down -c /etc/sallyport/sallyport.yaml
+  sallyport down --leftovers -c /etc/sallyport/sallyport.yaml
+`,
     )
-    .action(async (options: ControlOptions & { leftovers?: boolean }) => {
-      if (options.leftovers) return removeLeft(options)
-      const client = await ControlClient.connect(controlPath(options))
-      try {
-        await client.request('sallyport-shutdown')
-        await client.closed(STOP_MS)
-      } finally {
-        client.close()
-      }
-    })
+    .action((options: Options) => (options.leftovers ? removeLeftovers(options) : stopDaemon(options)))
+  return withControlOptions(command)
+}
+
+async function stopDaemon(options: Options): Promise<void> {
+  const client = await ControlClient.connect(controlPath(options))
+  try {
+    await client.request('sallyport-shutdown')
+    await client.closed(STOP_MS)
+  } finally {
+    client.close()
+  }
 }
 
 /** Traffic that was protected may pass in the clear from then on: it is asked for by name only. */
-async function removeLeft(options: ControlOptions): Promise<void> {
+async function removeLeftovers(options: Options): Promise<void> {
   if (options.config === undefined) throw new ConfigError('--leftovers needs the configuration, -c FILE')
-  const state = await probeSocket(controlPath(options))
-  if (state === 'alive') throw new ControlError('a daemon is running; stop it with: sallyport down')
+  if ((await probeSocket(controlPath(options))) === 'alive')
+    throw new ControlError('a daemon is running; stop it with: sallyport down')
   const config = loadConfig(options.config)
   try {
-    const { removeLeftovers } = await import('../../daemon/host-network.js')
+    const network = await import('../../daemon/host-network.js')
     const failures: string[] = []
-    const removed = removeLeftovers(config, (what, error) => failures.push(`${what}: ${String(error)}`))
-    for (const what of removed) process.stdout.write(`removed: ${what}\n`)
-    if (removed.length === 0) process.stdout.write('nothing was left\n')
+    const removed = network.removeLeftovers(config, (what, error) =>
+      failures.push(`${what}: ${String(error)}`),
+    )
+    process.stdout.write(
+      removed.length === 0 ? 'nothing was left\n' : removed.map((w) => `removed: ${w}\n`).join(''),
+    )
     if (failures.length > 0) throw new SystemError('netlink', 0, `cannot remove ${failures.join('; ')}`)
   } finally {
     wipeConfig(config)

@@ -1,5 +1,5 @@
-import { EXCHANGE, type IkeHeader } from '../../wire/ike/header.js'
-import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { EXCHANGE, type IkeHeader, VERSION_1 } from '../../wire/ike/header.js'
+import { emitMessage, type PayloadInit } from '../../wire/ike/payloads.js'
 import { type DeletePayload, emitDelete, emitNotify, type NotifyPayload, parseDelete, parseNotify } from '../../wire/ike/v1/notify.js'
 import { DOI_IPSEC, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import { hash1, phase2Iv } from './keymat.js'
@@ -24,6 +24,14 @@ export function sealInformational(p: Protection, messageId: number, payloads: re
   const hashed = withHash(payloads, (rest) => hash1(prfId, a, messageId, rest))
   const head = { ci: p.ci, cr: p.cr, exchange: EXCHANGE.INFORMATIONAL_V1, messageId }
   return seal(head, hashed, key, phase2Iv(prfId, p.lastBlock, messageId, BLOCK)).message
+}
+
+/** An unprotected Informational, RFC 2409 section 5.7: a hint to the peer's operator, nothing that it may rely on. */
+export function clearNotify(ci: Uint8Array, cr: Uint8Array, type: number): Uint8Array {
+  const none = new Uint8Array(0)
+  const body = emitNotify({ doi: DOI_IPSEC, protocol: PROTOCOL.ISAKMP, spi: none, type, data: none })
+  const head = { initiatorSpi: ci, responderSpi: cr, version: VERSION_1, flags: 0, messageId: 0 }
+  return emitMessage({ ...head, exchange: EXCHANGE.INFORMATIONAL_V1 }, [{ type: PAYLOAD.NOTIFY, body }])
 }
 
 export interface Information {

@@ -65,6 +65,14 @@ export function sameSelector(a: TrafficSelector, b: TrafficSelector): boolean {
   )
 }
 
+/** Whether the responder's identities mean the same as ours; it may write them in another way. @throws WireError */
+export function sameIds(theirs: readonly Uint8Array[], ours: readonly Uint8Array[]): boolean {
+  return (
+    theirs.length === ours.length &&
+    theirs.every((body, i) => sameSelector(selectorOfId(parseId(body)), selectorOfId(parseId(ours[i]!))))
+  )
+}
+
 /** Whether the child is for exactly these selectors. */
 export function serves(child: ChildConfig, pair: SelectorPair): boolean {
   const [local, moreLocal] = child.localTs

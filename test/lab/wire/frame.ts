@@ -1,4 +1,4 @@
-import { ipv6UpperLayer, upperOffset, upperProtocol } from '../../../src/wire/ipv6.js'
+import { ipv6UpperLayer, UPPER_LATER_FRAGMENT, upperOffset, upperProtocol } from '../../../src/wire/ipv6.js'
 
 // Reading of Ethernet frames as somebody on the wire does: what is it, and where does the payload start.
 
@@ -76,9 +76,7 @@ export class Frame {
     this.payload = ip + 40
     const found = ipv6UpperLayer(b, ip, total)
     if (found < 0) return
-    const protocol = upperProtocol(found)
-    if (protocol === 44) this.kind = 'fragment'
-    else this.upper(b, protocol, ip + upperOffset(found), false)
+    this.upper(b, upperProtocol(found), ip + upperOffset(found), (found & UPPER_LATER_FRAGMENT) !== 0)
   }
 
   private upper(b: Uint8Array, protocol: number, at: number, later: boolean): void {

@@ -184,6 +184,12 @@ peers:
 })
 
 describe('commands that need a daemon', () => {
+  test('down --leftovers wants a configuration, whose rules it removes', async () => {
+    const { status, err } = await cli('down', '--leftovers')
+    expect(status).toBe(2)
+    expect(err).toBe('sallyport: --leftovers needs the configuration, -c FILE\n')
+  })
+
   test.each(['status', 'down'])('%s says when there is none', async (name) => {
     const { status, err } = await cli(name, '--socket', join(folder, 'none'))
     expect(status).toBe(1)

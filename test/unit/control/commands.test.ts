@@ -202,7 +202,9 @@ describe.skipIf(!swanctlThere)('strongSwan’s swanctl', () => {
   })
 
   test('--list-conns, --version, --stats', async () => {
-    expect(await swanctl('--list-conns')).toMatch(/dom0-b: IKEv1[\s\S]*migration: TUNNEL, rekeying every 3600s/)
+    expect(await swanctl('--list-conns')).toMatch(
+      /dom0-b: IKEv1[\s\S]*migration: TUNNEL, rekeying every 3600s/,
+    )
     expect(await swanctl('--version', '--daemon').catch(() => swanctl('--version'))).toMatch(
       /swanctl|sallyport/,
     )

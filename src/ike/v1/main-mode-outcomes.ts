@@ -1,0 +1,107 @@
+import { spiNumber } from '../../wire/ike/v1/notify.js'
+import { NOTIFY, PROTOCOL } from '../../wire/ike/v1/numbers.js'
+import type { Millis } from '../environment.js'
+import { copyPath, type Path } from '../path.js'
+import { cookiePair, deletePayload, notifyPayload, sealInformational } from './informational.js'
+import {
+  forgetMainMode,
+  type MainModeContext,
+  type MainModeEffect,
+  type MainModeIn,
+  type MainModeOutcome,
+  type MainModeState,
+  type Sending,
+} from './main-mode-states.js'
+
+// How a step of Main Mode may end, besides going on: by waiting, repeating, refusing or giving up.
+
+export const FAILED: MainModeState = { kind: 'FAILED' }
+
+export function firstSending(message: Uint8Array, now: Millis, c: MainModeContext): Sending {
+  return { message, times: 1, dueAt: now + (c.limits.retransmitMs[0] ?? 0) }
+}
+
+/** What it most likely means when a message stays without answer. */
+const SILENCE = {
+  SA_SENT:
+    'no answer to message 1: the peer is unreachable on UDP 500, does not run IKEv1, or does not know our address',
+  KE_SENT: 'no answer to message 3: the way to or from the peer loses long messages, or the peer refuses our group',
+  AUTH_SENT:
+    'no answer to message 5: the pre-shared keys differ, the peer expects another identity, or UDP 4500 is blocked (its log tells which)',
+} as const
+
+export function again(s: MainModeIn<'SA_SENT' | 'KE_SENT' | 'AUTH_SENT'>, now: Millis, c: MainModeContext): MainModeOutcome {
+  const { message, times } = s.sending
+  const wait = c.limits.retransmitMs[times]
+  if (wait === undefined) return fail(s, SILENCE[s.kind])
+  return {
+    next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } },
+    effects: [
+      { do: 'count', counter: 'ike.retransmitted' },
+      { do: 'send', path: s.path, message },
+    ],
+  }
+}
+
+export const repeated = (s: MainModeState): MainModeOutcome => ({
+  next: s,
+  effects: [{ do: 'count', counter: 'ike.repeated' }],
+})
+
+export function answerAgain(s: MainModeIn<'SA_ANSWERED' | 'KE_ANSWERED'>, path: Path, c: MainModeContext): MainModeOutcome {
+  if (s.repeats >= c.limits.repeats) return refuse(s, 'repeat-limit')
+  return { next: { ...s, repeats: s.repeats + 1 }, effects: repetition(path, s.answer) }
+}
+
+export function answerLast(s: MainModeIn<'ESTABLISHED'>, path: Path, c: MainModeContext): MainModeOutcome {
+  const { answered } = s
+  if (answered === undefined || answered.repeats >= c.limits.repeats) return refuse(s, 'repeat-limit')
+  return {
+    next: { ...s, answered: { ...answered, repeats: answered.repeats + 1 } },
+    effects: repetition(path, answered.answer),
+  }
+}
+
+const repetition = (path: Path, message: Uint8Array): MainModeEffect[] => [
+  { do: 'count', counter: 'ike.repeated' },
+  { do: 'send', path, message },
+]
+
+/** Leaves the state for good. */
+export function fail(s: MainModeState, reason: string): MainModeOutcome {
+  forgetMainMode(s)
+  return { next: FAILED, effects: [{ do: 'failed', reason }] }
+}
+
+/** Ends it and says so under the new keys: the peer has proved that it has our key, but it is not who we expect. */
+export function failTelling(
+  s: MainModeIn<'AUTH_SENT' | 'KE_ANSWERED'>,
+  path: Path,
+  last: Uint8Array,
+  reason: string,
+  c: MainModeContext,
+): MainModeOutcome {
+  const { ci, cr } = s.x
+  const spi = cookiePair(ci, cr)
+  const payloads = [
+    notifyPayload(NOTIFY.INVALID_ID_INFORMATION, PROTOCOL.ISAKMP, spi),
+    deletePayload(PROTOCOL.ISAKMP, [spi]),
+  ]
+  const protection = { keys: s.keys, ci, cr, lastBlock: last }
+  const message = sealInformational(protection, (spiNumber(c.random(4)) | 1) >>> 0, payloads)
+  const { next, effects } = fail(s, reason)
+  return { next, effects: [{ do: 'send', path: copyPath(path), message }, ...effects] }
+}
+
+export function refuse(
+  next: MainModeState,
+  cause: string,
+  error?: string,
+  fields?: Record<string, unknown>,
+): MainModeOutcome {
+  return {
+    next,
+    effects: [{ do: 'refuse', cause, ...(error !== undefined && { error }), ...(fields !== undefined && { fields }) }],
+  }
+}
+

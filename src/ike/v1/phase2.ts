@@ -1,0 +1,326 @@
+import { equalOctets, wipe } from '../../bytes/octets.js'
+import { generateKeyShare } from '../../crypto/key-exchange.js'
+import { WireError } from '../../errors.js'
+import type { IkeHeader } from '../../wire/ike/header.js'
+import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { type NotifyPayload, spiNumber } from '../../wire/ike/v1/notify.js'
+import { isErrorNotify, NOTIFY, notifyName, PROTOCOL } from '../../wire/ike/v1/numbers.js'
+import { softPart } from '../children.js'
+import type { ChildConfig } from '../config.js'
+import type { Millis } from '../environment.js'
+import type { IkeSa, IkeSaOwner } from '../ike-sa.js'
+import { copyPath, type Path, samePath } from '../path.js'
+import { transition } from '../transition-table.js'
+import { DeadPeerDetection } from './dead-peer.js'
+import {
+  cookiePair,
+  deletePayload,
+  dpdPayload,
+  dpdSequence,
+  type Information,
+  notifyPayload,
+  openInformational,
+  type Protection,
+  sealInformational,
+} from './informational.js'
+import type { Phase1 } from './main-mode-states.js'
+import { QUICK_MODE } from './quick-mode.js'
+import {
+  forgetQuickMode,
+  type QuickModeContext,
+  type QuickModeEffect,
+  type QuickModeEvent,
+  type QuickModeState,
+  quickModeDeadline,
+} from './quick-mode-states.js'
+
+/** Shortest lifetime of an IKE SA that a peer may set, in seconds. */
+const LIFE_FLOOR = 60
+/** An IKE SA is renewed when so much of its message IDs is used up. */
+const MESSAGE_IDS_PART = 0.75
+
+interface Exchange {
+  readonly messageId: number
+  state: QuickModeState
+}
+
+/** What the ISAKMP SA does for what runs under it. */
+export interface Phase2Host {
+  readonly owner: IkeSaOwner
+  readonly sa: IkeSa
+  send(path: Path, message: Uint8Array): void
+  tell(story: string, state: string, messageId?: number): void
+}
+
+/** Everything under an established ISAKMP SA: Quick Modes, Informationals, signs of life. Owns the keys. */
+export class Phase2 {
+  readonly phase1: Phase1
+  readonly establishedAt: Millis
+  readonly hardAt: Millis
+  softAt: Millis | undefined
+  path: Path
+  private readonly host: Phase2Host
+  private readonly owner: IkeSaOwner
+  /** By message ID; bounded by exchangesPerSa and the number of children. */
+  private readonly exchanges = new Map<number, Exchange>()
+  /** Message IDs that are used up, bounded by limits.messageIds: each is good for one exchange. */
+  private readonly messageIds = new Set<number>()
+  private dpd: DeadPeerDetection | undefined
+  private keepaliveAt: Millis | undefined
+
+  constructor(now: Millis, host: Phase2Host, phase1: Phase1) {
+    const { owner, sa } = host
+    const { random } = owner.env
+    const ours = owner.config.ikeLifetimeSeconds
+    const life = 1000 * Math.min(ours, Math.max(phase1.lifeSeconds ?? ours, LIFE_FLOOR))
+    const delay = owner.config.dpdDelaySeconds * 1000
+    this.host = host
+    this.owner = owner
+    this.phase1 = phase1
+    this.path = phase1.path
+    this.establishedAt = now
+    this.softAt = now + life * softPart(sa.role, random(1)[0]! / 256)
+    this.hardAt = now + life
+    if (phase1.capabilities.dpd)
+      this.dpd = new DeadPeerDetection(now, delay, owner.limits.dpdRetransmitMs, spiNumber(random(4)) >>> 1)
+    if (phase1.nat.local) this.keepaliveAt = now + owner.limits.keepaliveMs
+  }
+
+  tick(now: Millis): void {
+    for (const x of [...this.exchanges.values()])
+      if (isDue(quickModeDeadline(x.state), now)) this.quickMode(now, x, { kind: 'DUE' })
+    if (isDue(this.keepaliveAt, now)) {
+      this.keepaliveAt = now + this.owner.limits.keepaliveMs
+      this.owner.env.sendKeepalive?.(this.path.local, this.path.remote)
+    }
+    if (isDue(this.dpd?.nextDeadline(), now)) this.askAlive(now)
+  }
+
+  nextDeadline(): Millis | undefined {
+    let next: Millis | undefined
+    const consider = (at: Millis | undefined): void => {
+      if (at !== undefined && (next === undefined || at < next)) next = at
+    }
+    for (const x of this.exchanges.values()) consider(quickModeDeadline(x.state))
+    consider(this.keepaliveAt)
+    consider(this.dpd?.nextDeadline())
+    return next
+  }
+
+  /** Begins a Quick Mode, unless one is under way for the child. */
+  negotiate(now: Millis, child: ChildConfig): void {
+    if (this.negotiating(child)) return
+    const exchange: Exchange = { messageId: this.newMessageId(), state: { kind: 'IDLE' } }
+    this.exchanges.set(exchange.messageId, exchange)
+    this.quickMode(now, exchange, { kind: 'BEGIN', child })
+  }
+
+  negotiating(child: ChildConfig): boolean {
+    return [...this.exchanges.values()].some(
+      ({ state: s }) =>
+        (s.kind === 'SENT' && s.child.policy === child.policy) ||
+        (s.kind === 'ANSWERED' && s.agreed.child.policy === child.policy),
+    )
+  }
+
+  checkAlive(now: Millis): void {
+    this.dpd?.check(now)
+  }
+
+  /** No more renewing and no more dead peer detection. */
+  retire(): void {
+    this.softAt = undefined
+    this.dpd = undefined
+  }
+
+  /** Ends all exchanges and wipes the keys. With `tell` the peer gets a Delete. */
+  close(now: Millis, tell: boolean): void {
+    const { phase1 } = this
+    if (tell) this.inform([deletePayload(PROTOCOL.ISAKMP, [cookiePair(phase1.ci, phase1.cr)])])
+    for (const { state } of this.exchanges.values()) {
+      if (state.kind === 'ANSWERED') this.owner.childAbandoned(now, state.agreed)
+      forgetQuickMode(state)
+    }
+    this.exchanges.clear()
+    wipe(phase1.d, phase1.a, phase1.key)
+  }
+
+  // Quick Mode
+
+  /** A message of exchange type 32. @throws WireError */
+  receiveQuickMode(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
+    if (header.messageId === 0) throw new WireError('header.messageId', 20, 'is zero in Quick Mode')
+    const exchange = this.exchanges.get(header.messageId)
+    if (exchange === undefined) return this.firstOfQuickMode(now, path, header, message)
+    const { state } = exchange
+    if ('received' in state && equalOctets(state.received, message))
+      return this.quickMode(now, exchange, { kind: 'REPEAT' })
+    this.quickMode(now, exchange, { kind: 'MESSAGE', header, message, path })
+  }
+
+  private firstOfQuickMode(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
+    const { messageId } = header
+    if (this.messageIds.has(messageId)) return this.owner.refuse(now, 'message-id-reused')
+    if (this.messageIds.size >= this.owner.limits.messageIds) return this.owner.refuse(now, 'message-id-limit')
+    if (this.exchanges.size >= this.owner.limits.exchangesPerSa) return this.owner.refuse(now, 'exchange-limit')
+    const exchange: Exchange = { messageId, state: { kind: 'IDLE' } }
+    this.quickMode(now, exchange, { kind: 'FIRST', header, message, path })
+  }
+
+  private quickMode(now: Millis, x: Exchange, event: QuickModeEvent): void {
+    const t = transition(QUICK_MODE, x.state, event)
+    if (t === undefined) {
+      if (event.kind === 'MESSAGE' || event.kind === 'REPEAT') this.owner.refuse(now, 'unexpected')
+      return
+    }
+    const before = x.state.kind
+    const { next, effects } = t.run(x.state, event, now, this.quickModeContext(x, event))
+    x.state = next
+    if (next.kind === 'CLOSED' || next.kind === 'IDLE') this.exchanges.delete(x.messageId)
+    else this.exchanges.set(x.messageId, x)
+    const authentic = next.kind !== before && 'message' in event
+    if (authentic) this.heard(now, event.path, x.messageId)
+    if (before !== next.kind && next.kind !== 'CLOSED') this.host.tell(`Quick Mode: ${t.story}`, next.kind, x.messageId)
+    for (const e of effects) this.applyQuickMode(now, x, event, e)
+  }
+
+  private quickModeContext(x: Exchange, event: QuickModeEvent): QuickModeContext {
+    const { owner } = this
+    return {
+      peer: owner.config,
+      limits: owner.limits,
+      phase1: this.phase1,
+      path: 'path' in event ? event.path : this.path,
+      messageId: x.messageId,
+      random: (length) => owner.env.random(length),
+      newSpi: () => owner.newSpi(),
+      keyShare: generateKeyShare,
+      yieldTo: (child) => this.yieldTo(child, x.messageId),
+      hasTraffic: (agreed) => owner.hasTraffic(agreed),
+    }
+  }
+
+  private applyQuickMode(now: Millis, x: Exchange, event: QuickModeEvent, e: QuickModeEffect): void {
+    switch (e.do) {
+      case 'send':
+        return this.host.send(this.path, e.message)
+      case 'refuse':
+        if (e.authentic && 'message' in event) this.heard(now, event.path, x.messageId)
+        this.owner.refuse(now, e.cause, e.error, e.fields)
+        if (e.notify !== undefined) this.inform([notifyPayload(e.notify.type, e.notify.protocol, e.notify.spi)])
+        return
+      case 'count':
+        return this.owner.env.count(e.counter)
+      case 'inbound':
+        return this.owner.childInbound(now, this.host.sa, e.agreed, e.key)
+      case 'outbound':
+        return this.owner.childOutbound(now, this.host.sa, e.agreed, e.key)
+      case 'abandon':
+        return this.owner.childAbandoned(now, e.agreed)
+      case 'failed':
+        if (e.silent) this.checkAlive(now)
+        return this.owner.childFailed(now, this.host.sa, e.child, e.reason)
+    }
+  }
+
+  /**
+   * Both ends began a Quick Mode for the same child: the lower message ID goes first. If that is ours, the peer's is
+   * dropped without a trace, so that its repetition may be answered later; else ours is given up.
+   */
+  private yieldTo(child: ChildConfig, peersId: number): boolean {
+    for (const x of this.exchanges.values()) {
+      if (x.state.kind !== 'SENT' || x.state.child.policy !== child.policy) continue
+      if (x.messageId < peersId) return false
+      forgetQuickMode(x.state)
+      this.exchanges.delete(x.messageId)
+      this.host.tell('Quick Mode: both began, the peer goes first', 'CLOSED', x.messageId)
+    }
+    return true
+  }
+
+  // Informational
+
+  /** An encrypted message of exchange type 5. @throws WireError */
+  receiveInformational(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
+    if (this.messageIds.has(header.messageId)) return this.owner.refuse(now, 'message-id-reused')
+    if (this.messageIds.size >= this.owner.limits.messageIds) return this.owner.refuse(now, 'message-id-limit')
+    const information = openInformational(protectionOf(this.phase1), header, message)
+    if (information === undefined) return this.owner.refuse(now, 'bad-hash')
+    this.heard(now, path, header.messageId)
+    this.informed(now, information)
+  }
+
+  private informed(now: Millis, information: Information): void {
+    for (const n of information.notifies) this.notified(now, n)
+    for (const d of information.deletes) {
+      if (d.protocol === PROTOCOL.ESP || d.protocol === PROTOCOL.AH) {
+        const spis = d.spis.filter((s) => s.length === 4).map(spiNumber)
+        this.owner.childrenDeleted(now, d.protocol === PROTOCOL.AH ? 'ah' : 'esp', spis)
+      } else if (d.protocol === PROTOCOL.ISAKMP) {
+        const own = cookiePair(this.phase1.ci, this.phase1.cr)
+        if (d.spis.some((s) => equalOctets(s, own))) {
+          this.host.tell('the peer deletes the IKE SA', 'CLOSED')
+          this.host.sa.close(now, false)
+          return this.owner.closed(now, this.host.sa)
+        }
+      }
+    }
+  }
+
+  private notified(now: Millis, n: NotifyPayload): void {
+    const { ci, cr } = this.phase1
+    if (n.type === NOTIFY.R_U_THERE || n.type === NOTIFY.R_U_THERE_ACK) {
+      const sequence = dpdSequence(n)
+      if (sequence === undefined || !equalOctets(n.spi, cookiePair(ci, cr))) return this.owner.refuse(now, 'bad-dpd')
+      // An acknowledgement has done its work by being authentic and new: its message ID is good for one message.
+      if (n.type === NOTIFY.R_U_THERE) this.inform([dpdPayload(NOTIFY.R_U_THERE_ACK, ci, cr, sequence)])
+      return
+    }
+    if (!isErrorNotify(n.type)) return this.owner.env.count('ike.notify-ignored')
+    const sent = [...this.exchanges.values()].filter((x) => x.state.kind === 'SENT')
+    const meant = sent.find(({ state: s }) => s.kind === 'SENT' && n.spi.length === 4 && spiNumber(n.spi) === s.spi)
+    const exchange = meant ?? (n.spi.length !== 4 && sent.length === 1 ? sent[0] : undefined)
+    const name = notifyName(n.type)
+    if (exchange !== undefined) return this.quickMode(now, exchange, { kind: 'REFUSED', notify: name })
+    this.owner.refuse(now, 'error-notify', `the peer says ${name}`)
+  }
+
+  private askAlive(now: Millis, est: Established): void {
+    const { dpd } = this
+    if (dpd === undefined) return
+    const idle = this.owner.inboundIdleMs()
+    if (idle !== undefined) dpd.alive(now - idle)
+    const sequence = dpd.due(now)
+    if (sequence === 'dead') return this.owner.dead(now, this.host.sa)
+    if (sequence === undefined) return
+    const { ci, cr } = this.phase1
+    this.inform([dpdPayload(NOTIFY.R_U_THERE, ci, cr, sequence)])
+  }
+
+  /** Sends payloads in an Informational of their own. */
+  inform(payloads: readonly PayloadInit[]): void {
+    this.host.send(this.path, sealInformational(protectionOf(this.phase1), this.newMessageId(), payloads))
+  }
+
+  /** An authenticated message: a sign of life, a used message ID, perhaps a new way. */
+  private heard(now: Millis, path: Path, messageId: number): void {
+    this.dpd?.alive(now)
+    this.messageIds.add(messageId)
+    if (this.softAt !== undefined && this.messageIds.size > this.owner.limits.messageIds * MESSAGE_IDS_PART)
+      this.softAt = Math.min(this.softAt, now)
+    if (samePath(this.path, path)) return
+    this.path = copyPath(path)
+    this.owner.moved(now, this.host.sa)
+  }
+
+  private newMessageId(): number {
+    for (;;) {
+      const id = spiNumber(this.owner.env.random(4))
+      if (id !== 0 && !this.exchanges.has(id) && !this.messageIds.has(id)) return id
+    }
+  }
+}
+
+const protectionOf = (p: Phase1): Protection => ({ keys: p, ci: p.ci, cr: p.cr, lastBlock: p.lastBlock })
+
+const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now

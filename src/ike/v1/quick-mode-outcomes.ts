@@ -1,0 +1,104 @@
+import { NOTIFY, PROTOCOL } from '../../wire/ike/v1/numbers.js'
+import type { SaPayload } from '../../wire/ike/v1/sa.js'
+import type { ChildConfig } from '../config.js'
+import type { Millis } from '../environment.js'
+import {
+  forgetQuickMode,
+  type QuickModeContext,
+  type QuickModeEffect,
+  type QuickModeIn,
+  type QuickModeOutcome,
+  type QuickModeState,
+} from './quick-mode-states.js'
+
+// How a step of Quick Mode may end, besides going on: by settling, repeating, refusing or giving up.
+
+export const CLOSED: QuickModeState = { kind: 'CLOSED' }
+
+/** Responder: the initiator has the new SA, so traffic may move to it. */
+export function settle(
+  s: QuickModeIn<'ANSWERED'>,
+  received: Uint8Array,
+  now: Millis,
+  c: QuickModeContext,
+): QuickModeOutcome {
+  return {
+    next: { kind: 'DONE', received, answer: undefined, repeats: 0, until: now + c.limits.finishedMs },
+    effects: [{ do: 'outbound', agreed: s.agreed, key: s.outboundKey }],
+  }
+}
+
+export function repeatFirst(s: QuickModeIn<'SENT'>, now: Millis, c: QuickModeContext): QuickModeOutcome {
+  const { message, times } = s.sending
+  const wait = c.limits.retransmitMs[times]
+  if (wait === undefined) return fail(s, s.child, 'no answer to Quick Mode message 1', true)
+  return { next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } }, effects: resent(message) }
+}
+
+/** Message 3 has no answer of its own, so that the responder has to ask for it with message 2. */
+export function remind(s: QuickModeIn<'ANSWERED'>, now: Millis, c: QuickModeContext): QuickModeOutcome {
+  if (c.hasTraffic(s.agreed)) return settle(s, s.received, now, c)
+  const { message, times } = s.sending
+  const wait = c.limits.retransmitMs[times]
+  if (wait === undefined) return abandon(s)
+  return { next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } }, effects: resent(message) }
+}
+
+export function repeatSecond(s: QuickModeIn<'ANSWERED'>, c: QuickModeContext): QuickModeOutcome {
+  if (s.repeats >= c.limits.repeats) return refusal(s, 'repeat-limit', false)
+  return { next: { ...s, repeats: s.repeats + 1 }, effects: resent(s.sending.message) }
+}
+
+export function repeatLast(s: QuickModeIn<'DONE'>, c: QuickModeContext): QuickModeOutcome {
+  if (s.answer === undefined || s.repeats >= c.limits.repeats) return refusal(s, 'repeated', false)
+  return { next: { ...s, repeats: s.repeats + 1 }, effects: resent(s.answer) }
+}
+
+const resent = (message: Uint8Array): QuickModeEffect[] => [
+  { do: 'count', counter: 'ike.retransmitted' },
+  { do: 'send', message },
+]
+
+export function abandon(s: QuickModeIn<'ANSWERED'>): QuickModeOutcome {
+  forgetQuickMode(s)
+  const reason = 'Quick Mode message 3 did not come'
+  return {
+    next: CLOSED,
+    effects: [
+      { do: 'abandon', agreed: s.agreed },
+      { do: 'failed', child: s.agreed.child, reason, silent: true },
+    ],
+  }
+}
+
+/** @param silent the peer did not answer at all */
+export function fail(s: QuickModeState, child: ChildConfig, reason: string, silent = false): QuickModeOutcome {
+  forgetQuickMode(s)
+  return { next: CLOSED, effects: [{ do: 'failed', child, reason, silent }] }
+}
+
+export const unverified = (s: QuickModeState): QuickModeOutcome => refusal(s, 'bad-hash', false)
+
+export const refusal = (next: QuickModeState, cause: string, authentic: boolean): QuickModeOutcome => ({
+  next,
+  effects: [{ do: 'refuse', cause, authentic }],
+})
+
+/** Refuses an authenticated message 1 and tells the peer so. */
+export function decline(
+  sa: SaPayload | undefined,
+  notify: keyof typeof NOTIFY,
+  error: string,
+  fields: Record<string, unknown> = {},
+): QuickModeOutcome {
+  const proposal = sa?.proposals[0]
+  const answer = {
+    type: NOTIFY[notify],
+    protocol: proposal?.protocol ?? PROTOCOL.ESP,
+    spi: new Uint8Array(proposal?.spi ?? []),
+  }
+  const cause = notify.toLowerCase().replaceAll('_', '-')
+  const effect = { do: 'refuse', cause, authentic: true, error: `${notify}: ${error}`, fields, notify: answer } as const
+  return { next: { kind: 'IDLE' }, effects: [effect] }
+}
+

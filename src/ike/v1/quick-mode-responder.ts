@@ -1,0 +1,119 @@
+import { equalSecret } from '../../bytes/octets.js'
+import { WireError } from '../../errors.js'
+import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { DOI_IPSEC, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
+import { emitSa, parseSa, type SaPayload } from '../../wire/ike/v1/sa.js'
+import type { ChildConfig } from '../config.js'
+import { explainMismatch } from '../differences.js'
+import type { Millis } from '../environment.js'
+import { hash1, hash2, hash3, phase2Iv } from './keymat.js'
+import type { Received } from './main-mode-states.js'
+import { checkNonce, PayloadSet, RULES } from './message-rules.js'
+import { choosePhase2, ownPhase2Fields, phase2Fields, variantsOf } from './phase2-offer.js'
+import { BLOCK } from './primitives.js'
+import { open, seal, verifyHash, withHash } from './protection.js'
+import { decline, refusal, settle, unverified } from './quick-mode-outcomes.js'
+import { agree, carriedAs, headOf, makeKeys, natOa, NONCE_LEN, sharedSecret } from './quick-mode-parts.js'
+import type { QuickModeContext, QuickModeIn, QuickModeOutcome, QuickModeState } from './quick-mode-states.js'
+import { formatChildSelectors, formatPair, type SelectorPair, selectorsFrom, serves } from './selectors.js'
+
+// Quick Mode from the responder's side: message 2, and what message 3 means.
+
+export function answer(e: Received, now: Millis, c: QuickModeContext): QuickModeOutcome {
+  const idle: QuickModeState = { kind: 'IDLE' }
+  const { prfId, a, key, lastBlock, nat } = c.phase1
+  const opened = open(e.header, e.message, key, phase2Iv(prfId, lastBlock, c.messageId, BLOCK))
+  if (!verifyHash(opened, (rest) => hash1(prfId, a, c.messageId, rest))) return unverified(idle)
+  let sa: SaPayload
+  let set: PayloadSet
+  try {
+    set = new PayloadSet(opened.payloads, RULES.quick)
+    checkNonce(set.need(PAYLOAD.NONCE))
+    sa = parseSa(set.need(PAYLOAD.SA))
+    if (sa.doi !== DOI_IPSEC) throw new WireError('SA.doi', 0, `${sa.doi} is not IPsec`)
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error
+    return decline(undefined, 'PAYLOAD_MALFORMED', `message 1 is malformed: ${error.message}`)
+  }
+  const found = findChild(set, sa, c)
+  if (typeof found === 'string') {
+    const ours = c.peer.children.map((child) => `${child.name}: ${formatChildSelectors(child)}`)
+    return decline(sa, 'INVALID_ID_INFORMATION', `no child for these selectors: ${found}`, { ours, theirs: found })
+  }
+  const { child, pair } = found
+  const carried = carriedAs(child, 'responder', c)
+  const variants = typeof carried === 'string' ? [] : variantsOf(child, carried)
+  const choice = choosePhase2(variants, sa)
+  if (choice === undefined) {
+    const why = explainMismatch(ownPhase2Fields(variants), phase2Fields(sa))
+    const text = typeof carried === 'string' ? carried : why.difference
+    return decline(sa, 'NO_PROPOSAL_CHOSEN', `child ${child.name}: ${text}`, { ...why, child: child.name })
+  }
+  const { group } = choice.variant.proposal
+  if ((group !== 0) !== (set.first(PAYLOAD.KE) !== undefined))
+    return decline(sa, 'INVALID_KEY_INFORMATION', `child ${child.name}: group and KE payload do not fit`)
+  if (!c.yieldTo(child)) return refusal(idle, 'simultaneous', false)
+  const share = group === 0 ? undefined : c.keyShare(group)
+  const gxy = sharedSecret(share, set.first(PAYLOAD.KE), group)
+  share?.destroy()
+  if (gxy === undefined)
+    return decline(sa, 'INVALID_KEY_INFORMATION', `child ${child.name}: the public value in message 1 is not valid`)
+  const ni = new Uint8Array(set.need(PAYLOAD.NONCE))
+  const nr = c.random(NONCE_LEN)
+  const agreed = agree(child, 'responder', choice, c.newSpi(), pair, now)
+  const keys = makeKeys(agreed, gxy, ni, nr, c)
+  const payloads: PayloadInit[] = [
+    { type: PAYLOAD.SA, body: emitSa(choice.answer(agreed.inboundSpi)) },
+    { type: PAYLOAD.NONCE, body: nr },
+    ...(share === undefined ? [] : [{ type: PAYLOAD.KE, body: share.publicValue }]),
+    ...set.all(PAYLOAD.ID).map((body) => ({ type: PAYLOAD.ID, body })),
+    ...(nat.local || nat.remote ? natOa(choice.variant, c.path.remote.address, c.path.local.address) : []),
+  ]
+  const hashed = withHash(payloads, (rest) => hash2(prfId, a, c.messageId, ni, rest))
+  const sealed = seal(headOf(c), hashed, key, opened.nextIv)
+  const sending = { message: sealed.message, times: 1, dueAt: now + (c.limits.retransmitMs[0] ?? 0) }
+  const received = new Uint8Array(e.message)
+  const state = { agreed, outboundKey: keys.outbound, ni, nr, iv: sealed.nextIv, received, repeats: 0, sending }
+  return {
+    next: { kind: 'ANSWERED', ...state },
+    effects: [
+      { do: 'inbound', agreed, key: keys.inbound },
+      { do: 'send', message: sealed.message },
+    ],
+  }
+}
+
+export function confirm(s: QuickModeIn<'ANSWERED'>, e: Received, now: Millis, c: QuickModeContext): QuickModeOutcome {
+  const { prfId, a, key } = c.phase1
+  const opened = open(e.header, e.message, key, s.iv)
+  const set = new PayloadSet(opened.payloads, RULES.quickLast)
+  const expected = hash3(prfId, a, c.messageId, s.ni, s.nr)
+  if (!equalSecret(set.need(PAYLOAD.HASH), expected)) return unverified(s)
+  return settle(s, new Uint8Array(e.message), now, c)
+}
+
+interface Found {
+  readonly child: ChildConfig
+  readonly pair: SelectorPair
+}
+
+/** The child that message 1 is about; a text that shows the selectors when there is none. */
+function findChild(set: PayloadSet, sa: SaPayload, c: QuickModeContext): Found | string {
+  const protocols = sa.proposals.map((p) => (p.protocol === PROTOCOL.AH ? 'ah' : 'esp'))
+  let seen = ''
+  try {
+    // Transport mode decides what the identities mean, and the child decides the mode.
+    for (const mode of ['tunnel', 'transport'] as const) {
+      const pair = selectorsFrom(set.all(PAYLOAD.ID), c.path, c.phase1.nat, mode === 'transport')
+      if (mode === 'tunnel') seen = formatPair(pair)
+      const serving = c.peer.children.filter((child) => child.mode === mode && serves(child, pair))
+      const child = serving.find((s) => protocols.includes(s.protocol)) ?? serving[0]
+      if (child !== undefined) return { child, pair }
+    }
+    return seen
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error
+    return error.message
+  }
+}
+

@@ -1,0 +1,184 @@
+import { type ChildProcess, spawnSync } from 'node:child_process'
+import { existsSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { stringify } from 'yaml'
+import { fetchStatus } from '../../src/cli/commands/status.js'
+import type { ChildView, GatewayStatus } from '../../src/daemon/status.js'
+import { ADDRESSES, type Lab, other, type Side } from './lab.js'
+import { SALLYPORT } from './root.js'
+
+const START_MS = 20_000
+
+type Settings = Readonly<Record<string, unknown>>
+
+export interface GatewaySettings {
+  /** Family of the underlay and of the migration network. Default 4. */
+  readonly outer?: 4 | 6
+  readonly inner?: 4 | 6
+  /** Protect the underlay addresses themselves. */
+  readonly transparent?: boolean
+  /** What differs from the default configuration, section by section. */
+  readonly peer?: Settings
+  readonly ike?: Settings
+  readonly child?: Settings
+  readonly dataplane?: Settings
+  readonly tun?: Settings
+  readonly log?: Settings
+}
+
+/** Makes a K_ab with the product's own command. Returns its path. */
+export function makeKey(lab: Lab, name = 'ab.key'): string {
+  const path = lab.path(name)
+  if (!existsSync(path)) lab.exec('a', process.execPath, SALLYPORT, 'genkey', '-o', path)
+  return path
+}
+
+/** The configuration of one side, as YAML. Both sides get the same settings. */
+export function gatewayConfig(lab: Lab, side: Side, settings: GatewaySettings = {}): string {
+  const [mine, theirs] = [ADDRESSES[side], ADDRESSES[other(side)]]
+  const outer = settings.outer === 6 ? 'v6' : 'v4'
+  const inner = settings.transparent === true ? outer : settings.inner === 6 ? 'inner6' : 'inner4'
+  const tunAddresses = settings.transparent === true ? [] : [`${mine.inner4}/32`, `${mine.inner6}/128`]
+  const manual = settings.child?.manual !== undefined
+  const identities = manual ? {} : { id: hostName(other(side)), key_file: lab.path('ab.key') }
+  const ike = { version: 1, proposals: ['aes128-sha256-ecp256'], ...settings.ike }
+  const child = {
+    protocol: 'esp',
+    mode: 'tunnel',
+    local: [mine[inner]],
+    remote: [theirs[inner]],
+    ...settings.child,
+  }
+  return stringify({
+    host: { id: hostName(side), state: lab.path(`${side}.state`), control: controlSocket(lab, side) },
+    tun: { name: 'sally0', addresses: tunAddresses, ...settings.tun },
+    log: { level: 'debug', format: 'json', ...settings.log },
+    dataplane: { engine: 'auto', ...settings.dataplane },
+    peers: {
+      [`dom0-${other(side)}`]: {
+        local: mine[outer],
+        remote: theirs[outer],
+        ...identities,
+        ...(manual ? {} : { ike }),
+        ...settings.peer,
+        children: { migration: child },
+      },
+    },
+  })
+}
+
+export const hostName = (side: Side): string => `dom0-${side}.example`
+export const controlSocket = (lab: Lab, side: Side): string => lab.path(`${side}.vici`)
+
+/** A daemon, `sallyport up`, on a host of the lab. */
+export class Gateway {
+  readonly process: ChildProcess
+  readonly side: Side
+  private readonly lab: Lab
+  private readonly logFile: string
+
+  private constructor(lab: Lab, side: Side, configFile: string) {
+    this.lab = lab
+    this.side = side
+    this.logFile = lab.path(`${side}.log`)
+    const log = openSync(this.logFile, 'a', 0o600)
+    this.process = lab.spawn(side, process.execPath, [SALLYPORT, 'up', '-c', configFile], {
+      stdio: ['ignore', log, log],
+    })
+  }
+
+  /** Writes the configuration, starts the daemon and waits until it serves. @throws Error with its log when it does not */
+  static async start(lab: Lab, side: Side, settings: GatewaySettings | string = {}): Promise<Gateway> {
+    makeKey(lab)
+    const text = typeof settings === 'string' ? settings : gatewayConfig(lab, side, settings)
+    const gateway = new Gateway(lab, side, lab.file(`${side}.yaml`, text))
+    const deadline = performance.now() + START_MS
+    for (;;) {
+      try {
+        await gateway.status()
+        return gateway
+      } catch (error) {
+        if (gateway.ended || performance.now() > deadline) {
+          gateway.kill9()
+          throw new Error(`dom0-${side} did not start: ${(error as Error).message}\n${gateway.log()}`)
+        }
+        await sleep(50)
+      }
+    }
+  }
+
+  /** Both daemons of a lab, with the same settings. */
+  static async pair(lab: Lab, settings: GatewaySettings = {}): Promise<readonly [Gateway, Gateway]> {
+    makeKey(lab)
+    return Promise.all([Gateway.start(lab, 'a', settings), Gateway.start(lab, 'b', settings)])
+  }
+
+  get pid(): number {
+    return this.process.pid ?? 0
+  }
+
+  get ended(): boolean {
+    return this.process.exitCode !== null || this.process.signalCode !== null
+  }
+
+  status(): Promise<GatewayStatus> {
+    return fetchStatus(controlSocket(this.lab, this.side))
+  }
+
+  /** The only child of the only peer. */
+  async child(): Promise<ChildView> {
+    const child = (await this.status()).peers[0]?.children[0]
+    if (!child) throw new Error('no child')
+    return child
+  }
+
+  /** Runs `sallyport COMMAND` against this daemon, as a user would. */
+  cli(command: string, ...args: string[]): { status: number; output: string } {
+    const argv = ['netns', 'exec', this.lab.namespace(this.side), process.execPath, SALLYPORT, command]
+    const r = spawnSync('ip', [...argv, '--socket', controlSocket(this.lab, this.side), ...args], {
+      encoding: 'utf8',
+      timeout: 60_000,
+    })
+    return { status: r.status ?? -1, output: `${r.stdout}${r.stderr}` }
+  }
+
+  /** Waits until `holds` says so of the status. @throws Error with the status and the log when it never does */
+  async until(what: string, holds: (status: GatewayStatus) => boolean, timeoutMs = 15_000): Promise<GatewayStatus> {
+    const deadline = performance.now() + timeoutMs
+    for (;;) {
+      const status = await this.status()
+      if (holds(status)) return status
+      if (performance.now() > deadline)
+        throw new Error(
+          `dom0-${this.side}: not ${what} within ${timeoutMs} ms\n${JSON.stringify(status)}\n${this.log()}`,
+        )
+      await sleep(50)
+    }
+  }
+
+  /** Resident memory, octets. */
+  rss(): number {
+    const pages = readFileSync(`/proc/${this.pid}/statm`, 'latin1').split(' ')[1]
+    return Number(pages) * 4096
+  }
+
+  log(): string {
+    return readFileSync(this.logFile, 'utf8').slice(-20_000)
+  }
+
+  kill9(): void {
+    this.process.kill('SIGKILL')
+  }
+
+  /** Ends the daemon cleanly; returns its exit status. */
+  async stop(): Promise<number | null> {
+    if (!this.ended) {
+      const ended = new Promise((resolve) => this.process.once('exit', resolve))
+      this.process.kill('SIGTERM')
+      await Promise.race([ended, sleep(10_000)])
+      if (!this.ended) this.kill9()
+    }
+    rmSync(controlSocket(this.lab, this.side), { force: true })
+    return this.process.exitCode
+  }
+}
