@@ -1,7 +1,7 @@
 import { addAddress, deleteAddress, listAddresses } from '../net/addresses.js'
 import { type Link, linkByName, RTN_UNICAST, reach, setMtu, setUp } from '../net/links.js'
 import { NetlinkSocket } from '../net/netlink.js'
-import { replaceTable } from '../net/nftables.js'
+import { replaceTable, tableExists } from '../net/nftables.js'
 import { deleteRoute, type Route, replaceRoute } from '../net/routes.js'
 import { addRule, deleteRule } from '../net/rules.js'
 import { RP_FILTER_LOOSE, writeRpFilter } from '../net/sysctl.js'
@@ -68,8 +68,10 @@ export class HostNetwork {
       // Rules for another mark would hide the underlay from us; the killed daemon's packet filter goes on meanwhile.
       for (const rule of left?.rules ?? []) if (rule.mark !== mark) deleteRule(sockets.route, rule)
       const plan = planNetwork(config, hostFacts(sockets.route, mark))
-      const network = new HostNetwork(plan, sockets, journal, left !== undefined)
-      network.applyAll(left, log)
+      // The journal may be lost; the filter speaks for itself.
+      const inherited = left !== undefined || tableExists(sockets.netfilter, plan.filter.name)
+      const network = new HostNetwork(plan, sockets, journal, inherited)
+      network.applyAll(left ?? NOTHING, log)
       return network
     } catch (error) {
       closeSockets(sockets)
@@ -77,17 +79,17 @@ export class HostNetwork {
     }
   }
 
-  private applyAll(left: Lasting | undefined, log: HostNetworkLog): void {
+  private applyAll(left: Lasting, log: HostNetworkLog): void {
     const { plan } = this
     const failed: Failed = (what, error) => log.warn({ error: String(error) }, `cannot undo: ${what}`)
     for (const warning of plan.warnings) log.warn({}, warning)
     try {
-      this.set(left ?? NOTHING, failed)
+      this.set(left, failed)
     } catch (error) {
-      if (!left) this.undoAll(failed)
+      if (!this.inherited) this.undoAll(failed)
       throw error
     }
-    if (left)
+    if (this.inherited)
       log.warn({ journal: this.journal.path }, 'took over the network settings of a daemon that was killed')
     log.info({ tun: plan.tun, mtu: plan.mtu, filter: plan.filter.name }, 'network settings')
   }

@@ -1,24 +1,32 @@
-import { koffi } from './koffi.js'
-import { NativeMemory } from './native-memory.js'
+import { koffi, type NativeLibrary } from './koffi.js'
+import { NativeMemory, setWord64 } from './native-memory.js'
 
-// libcrypto's functions that the node binary exports, with addresses as numbers. EVP_EncryptInit(3), HMAC(3).
+// libcrypto's functions that the node binary exports, with addresses as numbers. EVP_EncryptInit(3), OSSL_PARAM(3), HMAC(3).
+// Every call that can refuse says so by its result, and every result is looked at: a refused encryption leaves its
+// destination as it was, which in place is plaintext.
 
-const CTRL_AEAD_GET_TAG = 0x10
-const CTRL_AEAD_SET_TAG = 0x11
+const TAG_LEN = 16
+const OSSL_PARAM_OCTET_STRING = 5
 
-type Call = (...args: (number | null)[]) => number
+type Call = (...args: number[]) => number
 
-/** The calls, and what they need of scratch memory. A context is an address; who makes it frees it. */
+/** The calls, and what they need of scratch memory. A context is an address, never 0; who makes it frees it, once. */
 export interface Evp {
   /** Version text of the library. */
   readonly version: string
   /** @returns 0 when libcrypto has no such cipher. Names as in EVP_aes_128_gcm, without the EVP_. */
   cipher(name: string): number
+  /** @returns 0 when there is no memory */
   newCipherContext(): number
+  /** libcrypto wipes the key schedule in it. */
   freeCipherContext(context: number): void
-  /** Fixes cipher, direction and key. `key` is an address. Padding is switched off. @returns false when refused */
+  /**
+   * Fixes cipher, direction and key, and switches padding off.
+   * @param key address of as many octets as the cipher takes: libcrypto asks for no length
+   * @returns false when refused
+   */
   setKey(context: number, cipher: number, key: number, encrypt: boolean): boolean
-  /** AEAD: one packet; addresses. `tag` of 16 octets is written. */
+  /** AEAD: one packet; addresses. `tag` of 16 octets is written. @returns false when refused */
   seal(
     context: number,
     nonce: number,
@@ -28,7 +36,7 @@ export interface Evp {
     len: number,
     dst: number,
     tag: number,
-  ): void
+  ): boolean
   /** AEAD: one packet; compares the tag (in constant time, in libcrypto). */
   open(
     context: number,
@@ -40,14 +48,17 @@ export interface Evp {
     dst: number,
     tag: number,
   ): boolean
-  /** CBC without padding: `len` octets, a multiple of 16. */
-  encrypt(context: number, iv: number, src: number, len: number, dst: number): void
-  decrypt(context: number, iv: number, src: number, len: number, dst: number): void
+  /** CBC without padding: `len` octets, a multiple of 16. @returns false when refused */
+  encrypt(context: number, iv: number, src: number, len: number, dst: number): boolean
+  decrypt(context: number, iv: number, src: number, len: number, dst: number): boolean
   /** @param hash node's name: sha1, sha256, sha384, sha512. `key` is an address. @returns 0 when refused */
   newHmac(hash: string, key: number, keyLen: number): number
   freeHmac(context: number): void
-  /** HMAC of two pieces (the second may be empty), whole, at address `out` (64 octets of room). */
-  hmac(context: number, at: number, len: number, tail: number, tailLen: number, out: number): void
+  /**
+   * HMAC of two pieces (the second may be empty), whole, at address `out` (64 octets of room).
+   * @returns false when refused
+   */
+  hmac(context: number, at: number, len: number, tail: number, tailLen: number, out: number): boolean
 }
 
 let bound: Evp | string | undefined
@@ -58,91 +69,128 @@ let bound: Evp | string | undefined
  * @throws SystemError where no native calls can be made
  */
 export function evp(): Evp | string {
-  bound ??= bind()
+  bound ??= bind(koffi().load(null))
   return bound
 }
 
-function bind(): Evp | string {
-  const library = koffi().load(null)
-  const a = 'uintptr_t'
+const A = 'uintptr_t'
+
+function bind(library: NativeLibrary): Evp | string {
   const call = (name: string, result: string, args: string[]): Call =>
     library.func(name, result, args) as unknown as Call
   try {
-    const contextNew = call('EVP_CIPHER_CTX_new', a, [])
-    const contextFree = call('EVP_CIPHER_CTX_free', 'void', [a])
-    const setPadding = call('EVP_CIPHER_CTX_set_padding', 'int', [a, 'int'])
-    const ctrl = call('EVP_CIPHER_CTX_ctrl', 'int', [a, 'int', 'int', a])
-    const encryptInit = call('EVP_EncryptInit_ex', 'int', [a, a, a, a, a])
-    const encryptUpdate = call('EVP_EncryptUpdate', 'int', [a, a, a, a, 'int'])
-    const encryptFinal = call('EVP_EncryptFinal_ex', 'int', [a, a, a])
-    const decryptInit = call('EVP_DecryptInit_ex', 'int', [a, a, a, a, a])
-    const decryptUpdate = call('EVP_DecryptUpdate', 'int', [a, a, a, a, 'int'])
-    const decryptFinal = call('EVP_DecryptFinal_ex', 'int', [a, a, a])
-    const hmacNew = call('HMAC_CTX_new', a, [])
-    const hmacFree = call('HMAC_CTX_free', 'void', [a])
-    const hmacInit = call('HMAC_Init_ex', 'int', [a, a, 'int', a, a])
-    const hmacUpdate = call('HMAC_Update', 'int', [a, a, 'size_t'])
-    const hmacFinal = call('HMAC_Final', 'int', [a, a, a])
-    /** Where libcrypto writes lengths that nobody reads. */
-    const memory = new NativeMemory(16)
-    const length = memory.address
+    const contextNew = call('EVP_CIPHER_CTX_new', A, [])
+    const contextFree = call('EVP_CIPHER_CTX_free', 'void', [A])
+    const setPadding = call('EVP_CIPHER_CTX_set_padding', 'int', [A, 'int'])
+    const getParams = call('EVP_CIPHER_CTX_get_params', 'int', [A, A])
+    const encryptInit = call('EVP_EncryptInit_ex2', 'int', [A, A, A, A, A])
+    const encryptUpdate = call('EVP_EncryptUpdate', 'int', [A, A, A, A, 'int'])
+    const encryptFinal = call('EVP_EncryptFinal_ex', 'int', [A, A, A])
+    const decryptInit = call('EVP_DecryptInit_ex2', 'int', [A, A, A, A, A])
+    const decryptUpdate = call('EVP_DecryptUpdate', 'int', [A, A, A, A, 'int'])
+    const decryptFinal = call('EVP_DecryptFinal_ex', 'int', [A, A, A])
+    const hmacNew = call('HMAC_CTX_new', A, [])
+    const hmacFree = call('HMAC_CTX_free', 'void', [A])
+    const hmacInit = call('HMAC_Init_ex', 'int', [A, A, 'int', A, A])
+    const hmacUpdate = call('HMAC_Update', 'int', [A, A, 'size_t'])
+    const hmacFinal = call('HMAC_Final', 'int', [A, A, A])
+    const getter = addressGetter(call)
+    const tag = new TagParam()
+    const { params, length } = tag
 
     return {
       version: process.versions.openssl,
-      cipher: (name) => {
-        try {
-          return Number(call(`EVP_${name}`, a, [])())
-        } catch {
-          return 0
-        }
-      },
+      cipher: getter,
       newCipherContext: () => Number(contextNew()),
       freeCipherContext: (context) => void contextFree(context),
       setKey: (context, cipher, key, encrypt) =>
-        (encrypt ? encryptInit : decryptInit)(context, cipher, 0, key, 0) === 1 &&
-        setPadding(context, 0) === 1 &&
-        memory.address !== 0,
-      seal(context, nonce, aad, aadLen, src, len, dst, tag) {
-        encryptInit(context, 0, 0, 0, nonce)
-        encryptUpdate(context, 0, length, aad, aadLen)
-        // A zero address means "no data" to libcrypto; an empty update is left out.
-        if (len !== 0) encryptUpdate(context, dst, length, src, len)
-        encryptFinal(context, dst + len, length)
-        ctrl(context, CTRL_AEAD_GET_TAG, 16, tag)
+        (encrypt ? encryptInit : decryptInit)(context, cipher, key, 0, 0) === 1 &&
+        setPadding(context, 0) === 1,
+      seal(context, nonce, aad, aadLen, src, len, dst, tagAt) {
+        tag.pointTo(tagAt)
+        return (
+          encryptInit(context, 0, 0, nonce, 0) === 1 &&
+          encryptUpdate(context, 0, length, aad, aadLen) === 1 &&
+          (len === 0 || encryptUpdate(context, dst, length, src, len) === 1) &&
+          encryptFinal(context, dst + len, length) === 1 &&
+          getParams(context, params) === 1
+        )
       },
-      open(context, nonce, aad, aadLen, src, len, dst, tag) {
-        decryptInit(context, 0, 0, 0, nonce)
-        decryptUpdate(context, 0, length, aad, aadLen)
-        if (len !== 0) decryptUpdate(context, dst, length, src, len)
-        ctrl(context, CTRL_AEAD_SET_TAG, 16, tag)
-        return decryptFinal(context, dst + len, length) > 0
+      open(context, nonce, aad, aadLen, src, len, dst, tagAt) {
+        // The tag comes in with the nonce, which saves the call that would set it.
+        tag.pointTo(tagAt)
+        return (
+          decryptInit(context, 0, 0, nonce, params) === 1 &&
+          decryptUpdate(context, 0, length, aad, aadLen) === 1 &&
+          (len === 0 || decryptUpdate(context, dst, length, src, len) === 1) &&
+          decryptFinal(context, dst + len, length) === 1
+        )
       },
-      encrypt(context, iv, src, len, dst) {
-        encryptInit(context, 0, 0, 0, iv)
-        encryptUpdate(context, dst, length, src, len)
-      },
-      decrypt(context, iv, src, len, dst) {
-        decryptInit(context, 0, 0, 0, iv)
-        decryptUpdate(context, dst, length, src, len)
-      },
+      encrypt: (context, iv, src, len, dst) =>
+        encryptInit(context, 0, 0, iv, 0) === 1 && encryptUpdate(context, dst, length, src, len) === 1,
+      decrypt: (context, iv, src, len, dst) =>
+        decryptInit(context, 0, 0, iv, 0) === 1 && decryptUpdate(context, dst, length, src, len) === 1,
       newHmac(hash, key, keyLen) {
-        const context = Number(hmacNew())
-        const digest = Number(call(`EVP_${hash}`, a, [])())
-        if (context === 0 || digest === 0) return 0
-        if (hmacInit(context, key, keyLen, digest, 0) === 1) return context
+        const digest = getter(hash)
+        const context = digest === 0 ? 0 : Number(hmacNew())
+        if (context === 0 || hmacInit(context, key, keyLen, digest, 0) === 1) return context
         hmacFree(context)
         return 0
       },
       freeHmac: (context) => void hmacFree(context),
-      hmac(context, at, len, tail, tailLen, out) {
-        // Without key and digest the context starts again with the ones it has.
-        hmacInit(context, 0, 0, 0, 0)
-        hmacUpdate(context, at, len)
-        if (tailLen !== 0) hmacUpdate(context, tail, tailLen)
-        hmacFinal(context, out, length)
-      },
+      // Without key and digest the context starts again with the ones it has.
+      hmac: (context, at, len, tail, tailLen, out) =>
+        hmacInit(context, 0, 0, 0, 0) === 1 &&
+        hmacUpdate(context, at, len) === 1 &&
+        (tailLen === 0 || hmacUpdate(context, tail, tailLen) === 1) &&
+        hmacFinal(context, out, length) === 1,
     }
   } catch (error) {
     return `this node binary does not export libcrypto: ${(error as Error).message}`
+  }
+}
+
+/** EVP_aes_128_gcm() and the like by name, each bound and asked once: they give the address of something static. */
+function addressGetter(
+  call: (name: string, result: string, args: string[]) => Call,
+): (name: string) => number {
+  const known = new Map<string, number>()
+  return (name) => {
+    let address = known.get(name)
+    if (address === undefined) {
+      try {
+        address = Number(call(`EVP_${name}`, A, [])())
+      } catch {
+        address = 0
+      }
+      known.set(name, address)
+    }
+    return address
+  }
+}
+
+/**
+ * An OSSL_PARAM array that names an AEAD tag of 16 octets, wherever it stands: it brings the tag of a packet into a
+ * context and out of it.
+ *
+ *   OSSL_PARAM, 40 octets: key (pointer), data_type (u32), data (pointer at 16), data_size (at 24), return_size (at 32)
+ */
+class TagParam {
+  private readonly memory = new NativeMemory(128)
+  /** Address of the array: one parameter and the end mark, which is all zero. */
+  readonly params = this.memory.address
+  /** Address where libcrypto writes lengths that nobody reads. */
+  readonly length = this.memory.address + 96
+
+  constructor() {
+    const name = 80
+    this.memory.bytes.set(Buffer.from('tag\0'), name)
+    setWord64(this.memory.words, 0, this.memory.address + name)
+    this.memory.words[2] = OSSL_PARAM_OCTET_STRING
+    setWord64(this.memory.words, 6, TAG_LEN)
+  }
+
+  pointTo(tag: number): void {
+    setWord64(this.memory.words, 4, tag)
   }
 }

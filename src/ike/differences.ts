@@ -40,7 +40,8 @@ export function firstDifference(ours: readonly Fields[], theirs: readonly Fields
       if (best === undefined || names.length < best.names.length) best = { own, their, names }
     }
   }
-  if (best === undefined) return ours.length === 0 ? 'we have nothing to propose' : 'the peer proposes nothing'
+  if (best === undefined)
+    return ours.length === 0 ? 'we have nothing to propose' : 'the peer proposes nothing'
   const name = best.names[0]
   if (name === undefined) return 'none'
   return `${name}: ours ${best.own[name] ?? 'absent'}, theirs ${best.their[name] ?? 'absent'}`

@@ -15,8 +15,8 @@ import { Prephase } from './prephase/prephase.js'
 import { TokenBucket } from './prephase/token-bucket.js'
 import { RefusalLog } from './refusal-log.js'
 import type { IkePeerStatus } from './status.js'
-import { SPI_MIN } from './v1/phase2-offer.js'
 import { IKE_V1 } from './v1/ike-sa-v1.js'
+import { SPI_MIN } from './v1/phase2-offer.js'
 
 export interface IkeOptions {
   readonly limits?: Partial<IkeLimits>
@@ -72,7 +72,8 @@ export class Ike {
       finished: (now: Millis, result: Parameters<Peer['prephaseFinished']>[1]) => {
         if (result.role === 'initiator') this.peers.get(result.peer)?.prephaseFinished(now, result)
       },
-      failed: (now: Millis, peer: string, reason: string) => this.peers.get(peer)?.prephaseFailed(now, reason),
+      failed: (now: Millis, peer: string, reason: string) =>
+        this.peers.get(peer)?.prephaseFailed(now, reason),
     }
     this.prephase = new Prephase(peers, env, listener, options.prephaseLimits)
     const shared: PeerShared = {
@@ -84,7 +85,7 @@ export class Ike {
       newIkeSpi: () => this.newIkeSpi(),
       newSpi: () => this.newSpi(),
       register: (peer, sa) => this.sas.set(nameOf(sa.initiatorSpi, peer.config.remote), { peer, sa }),
-      unregister: (sa) => this.unregister(sa),
+      unregister: (peer, sa) => this.unregister(peer, sa),
     }
     for (const config of peers) this.addPeer(config, shared)
   }
@@ -103,7 +104,8 @@ export class Ike {
       firsts: new TokenBucket(this.limits.firstMessagesPerSecond, this.limits.firstMessagesBurst),
     }
     const twin = source.peers.find(
-      ({ config: c }) => c.dynamicPsk === 'off' && config.dynamicPsk === 'off' && sameIp(c.local, config.local),
+      ({ config: c }) =>
+        c.dynamicPsk === 'off' && config.dynamicPsk === 'off' && sameIp(c.local, config.local),
     )
     if (twin !== undefined)
       throw new ConfigError(
@@ -125,7 +127,10 @@ export class Ike {
       this.dispatch(now, { local, remote }, message)
     } catch (error) {
       if (error instanceof WireError)
-        this.refusals.refuse(now, 'malformed', undefined, undefined, { field: error.field, why: error.message })
+        this.refusals.refuse(now, 'malformed', undefined, undefined, {
+          field: error.field,
+          why: error.message,
+        })
       else this.refusals.refuse(now, 'internal', undefined, `internal fault: ${String(error)}`)
     }
   }
@@ -137,7 +142,8 @@ export class Ike {
     const from = formatIp(path.remote.address)
     const source = this.sources.get(from)
     if (source === undefined) return this.refusals.refuse(now, 'unknown-peer', undefined, undefined, { from })
-    if (!source.messages.take(now)) return this.refusals.refuse(now, 'rate-limit', source.peers[0]!.config.name)
+    if (!source.messages.take(now))
+      return this.refusals.refuse(now, 'rate-limit', source.peers[0]!.config.name)
     if (isZero(header.initiatorSpi)) throw new WireError('header.initiatorSpi', 0, 'is zero')
     const major = header.version >>> 4
     const found = this.sas.get(nameOf(header.initiatorSpi, path.remote.address))
@@ -174,7 +180,9 @@ export class Ike {
     const finished = this.prephase.peek(now, header.initiatorSpi)
     const gated = here.find((p) => p.config.name === finished?.peer && p.config.version === major)
     if (gated !== undefined)
-      return gated.receiveFirst(now, path, header, message, () => this.takeKeys(now, gated, header.initiatorSpi))
+      return gated.receiveFirst(now, path, header, message, () =>
+        this.takeKeys(now, gated, header.initiatorSpi),
+      )
     const open = here.find((p) => p.config.dynamicPsk === 'off' && p.config.version === major)
     if (open === undefined)
       return any.refuse(
@@ -183,7 +191,10 @@ export class Ike {
         'an IKE exchange without a finished pre-phase: has the peer dynamic_psk: off, or is this not the peer?',
       )
     if (!source.firsts.take(now)) return open.refuse(now, 'first-rate-limit')
-    open.receiveFirst(now, path, header, message, () => ({ psk: new Uint8Array(open.config.key), ppk: undefined }))
+    open.receiveFirst(now, path, header, message, () => ({
+      psk: new Uint8Array(open.config.key),
+      ppk: undefined,
+    }))
   }
 
   private takeKeys(now: Millis, peer: Peer, cookie: Uint8Array): FirstKeys | undefined {
@@ -273,8 +284,9 @@ export class Ike {
     return peer
   }
 
-  private unregister(sa: IkeSa): void {
-    for (const [name, entry] of this.sas) if (entry.sa === sa) this.sas.delete(name)
+  private unregister(peer: Peer, sa: IkeSa): void {
+    const name = nameOf(sa.initiatorSpi, peer.config.remote)
+    if (this.sas.get(name)?.sa === sa) this.sas.delete(name)
   }
 
   /** Random, not zero, not in use. */

@@ -53,7 +53,7 @@ export const IKE_LIMITS: IkeLimits = {
   messagesBurst: 1_000,
   repeats: 16,
   finishedMs: 60_000,
-  exchangesPerSa: 64,
+  exchangesPerSa: 256,
   messageIds: 8_192,
   childSasPerPolicy: 8,
   lingerMs: 5_000,

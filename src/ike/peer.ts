@@ -8,13 +8,15 @@ import type { ChildConfig, IkePeerConfig } from './config.js'
 import type { IkeEnvironment, Millis } from './environment.js'
 import { formatIdentity } from './identity.js'
 import type { FirstKeys, IkeSa, IkeSaOwner, IkeVersion } from './ike-sa.js'
+import { IkeSaSet } from './ike-sa-set.js'
 import type { IkeLimits } from './limits.js'
 import { formatEndpoint, IKE_PORT, type Path, samePath } from './path.js'
 import type { Prephase } from './prephase/prephase.js'
 import type { PrephaseResult } from './prephase/types.js'
 import { formatChildProposal } from './proposals.js'
 import type { RefusalLog } from './refusal-log.js'
-import type { ChildSaStatus, IkePeerStatus, IkeSaStatus } from './status.js'
+import { goesFirst } from './simultaneous.js'
+import { childSaStatus, type IkePeerStatus, ikeSaStatus, spiText } from './status.js'
 
 /** What all peers share. */
 export interface PeerShared {
@@ -27,13 +29,7 @@ export interface PeerShared {
   newSpi(): number
   /** The peer's IKE SAs receive messages between these calls. */
   register(peer: Peer, sa: IkeSa): void
-  unregister(sa: IkeSa): void
-}
-
-interface Held {
-  readonly sa: IkeSa
-  /** Another one has taken its place: it is closed then. */
-  closeAt: Millis | undefined
+  unregister(peer: Peer, sa: IkeSa): void
 }
 
 /** Our own way to a new IKE SA. */
@@ -52,8 +48,7 @@ export class Peer implements IkeSaOwner {
   private readonly shared: PeerShared
   private readonly version: IkeVersion
   readonly children: ChildTable
-  /** In order of creation; bounded by halfOpenPerPeer + ikeSasPerPeer + our own attempt. */
-  private held: Held[] = []
+  private readonly sas: IkeSaSet
   private attempt: Attempt | undefined
   /** Children to negotiate: without SA, or with one to be renewed. */
   private readonly wanted = new Set<ChildConfig>()
@@ -70,10 +65,14 @@ export class Peer implements IkeSaOwner {
     this.config = config
     this.version = version
     this.shared = shared
+    this.sas = new IkeSaSet(shared.limits, {
+      added: (sa) => shared.register(this, sa),
+      removed: (sa) => shared.unregister(this, sa),
+    })
     this.children = new ChildTable(shared.env, shared.limits, {
       rekey: (now, child) => this.rekeyChild(now, child),
       lost: (now, child) => this.lost(now, child),
-      deleted: (now, protocol, spis) => this.usable()?.sendDelete(now, protocol, spis),
+      deleted: (now, protocol, spis) => this.sas.usable()?.sendDelete(now, protocol, spis),
     })
   }
 
@@ -115,10 +114,10 @@ export class Peer implements IkeSaOwner {
     this.giveUpAttempt(now)
     this.wanted.clear()
     this.pursueAt = undefined
-    const sa = this.usable()
+    const sa = this.sas.usable()
     for (const [protocol, spis] of this.children.inboundSpis()) sa?.sendDelete(now, protocol, spis)
     this.children.clear()
-    for (const h of [...this.held]) this.drop(now, h, true)
+    for (const h of this.sas.all()) this.sas.drop(now, h.sa, true)
   }
 
   tick(now: Millis): void {
@@ -127,10 +126,10 @@ export class Peer implements IkeSaOwner {
       for (const child of this.config.children) if (child.start === 'start') this.wanted.add(child)
       this.pursue(now)
     }
-    for (const { sa } of [...this.held]) sa.tick(now)
-    for (const h of [...this.held]) {
+    for (const { sa } of this.sas.all()) sa.tick(now)
+    for (const h of this.sas.all()) {
       if (isDue(h.closeAt, now) || isDue(h.sa.hardAt, now)) {
-        this.drop(now, h, true)
+        this.sas.drop(now, h.sa, true)
         this.afterClose(now)
       } else if (isDue(h.sa.softAt, now)) this.begin(now, 'rekey')
     }
@@ -145,7 +144,7 @@ export class Peer implements IkeSaOwner {
       if (at !== undefined && (next === undefined || at < next)) next = at
     }
     consider(this.pursueAt)
-    for (const { sa, closeAt } of this.held) {
+    for (const { sa, closeAt } of this.sas.all()) {
       consider(sa.nextDeadline())
       consider(sa.hardAt)
       consider(closeAt)
@@ -169,22 +168,19 @@ export class Peer implements IkeSaOwner {
     takeKeys: () => FirstKeys | undefined,
   ): void {
     const own = this.attempt?.sa
-    if (own?.stage === 'CONNECTING' && (own.answered || lower(own.initiatorSpi, header.initiatorSpi)))
+    if (own?.stage === 'CONNECTING' && (own.answered || goesFirst(own.initiatorSpi, header.initiatorSpi)))
       return this.refuse(now, 'simultaneous')
     const sa = this.version.answer(now, this, path, header, message, takeKeys)
     if (sa === undefined) return
-    this.add(sa)
-    const half = this.held.filter((h) => h.sa.stage === 'CONNECTING' && h.sa.role === 'responder')
-    if (half.length <= this.limits.halfOpenPerPeer) return
-    this.env.count('ike.half-open-limit')
-    this.drop(now, half.find((h) => !h.sa.answered) ?? half[0]!, false)
+    this.sas.add(sa)
+    if (this.sas.limitHalfOpen(now)) this.env.count('ike.half-open-limit')
   }
 
   // The pre-phase
 
   prephaseFinished(now: Millis, result: PrephaseResult): void {
     const { attempt } = this
-    const sa = this.usable()
+    const sa = this.sas.usable()
     const served = sa !== undefined && (attempt?.purpose === 'initial' || !isDue(sa.softAt, now))
     if (attempt === undefined || attempt.sa !== undefined || served) {
       wipe(result.psk, result.ppk)
@@ -210,7 +206,7 @@ export class Peer implements IkeSaOwner {
   // IkeSaOwner
 
   isInitialContact(): boolean {
-    return this.children.all().length === 0 && !this.held.some((h) => h.sa.stage === 'ESTABLISHED')
+    return this.children.all().length === 0 && !this.sas.anyEstablished()
   }
 
   refuse(now: Millis, cause: string, error?: string, fields?: Record<string, unknown>): void {
@@ -225,13 +221,17 @@ export class Peer implements IkeSaOwner {
     this.lastError = undefined
     this.env.count('ike.established')
     this.env.log('info', 'ike: IKE SA established', { peer: this.config.name, ...this.describe(sa) })
-    if (initialContact) this.forgetBefore(now, sa)
-    this.settleOn(now, sa)
+    if (initialContact) {
+      // The peer knows nothing of what was before (RFC 2407 section 4.6.3.3).
+      this.sas.forgetBefore(now, sa)
+      this.children.clear(sa.startedAt)
+    }
+    this.sas.settleOn(now, sa)
     this.pursue(now)
   }
 
   failed(now: Millis, sa: IkeSa, reason: string): void {
-    this.remove(sa)
+    this.sas.remove(sa)
     if (sa.role === 'initiator') {
       this.attempt = undefined
       this.attemptFailed(now, sa.startedAt, reason)
@@ -243,8 +243,11 @@ export class Peer implements IkeSaOwner {
   }
 
   closed(now: Millis, sa: IkeSa): void {
-    this.remove(sa)
-    this.env.log('info', 'ike: the peer has closed the IKE SA', { peer: this.config.name, cookie: hex(sa.initiatorSpi) })
+    this.sas.remove(sa)
+    this.env.log('info', 'ike: the peer has closed the IKE SA', {
+      peer: this.config.name,
+      cookie: hex(sa.initiatorSpi),
+    })
     this.afterClose(now)
   }
 
@@ -253,7 +256,7 @@ export class Peer implements IkeSaOwner {
     this.lastError = { at: now, message }
     this.env.count('ike.dead-peer')
     this.env.log('warn', `ike: ${message}`, { peer: this.config.name })
-    for (const h of [...this.held]) if (h.sa.stage === 'ESTABLISHED') this.drop(now, h, false)
+    for (const { sa } of this.sas.all()) if (sa.stage === 'ESTABLISHED') this.sas.drop(now, sa, false)
     this.afterClose(now)
   }
 
@@ -263,7 +266,8 @@ export class Peer implements IkeSaOwner {
       remote: formatEndpoint(sa.path.remote),
     })
     // An SA's ports are fixed in the data path: encapsulated ones are replaced.
-    if (this.children.all().some((r) => r.agreed.udp && !samePath(r.path, sa.path))) this.children.renewAll(now)
+    if (this.children.all().some((r) => r.agreed.udp && !samePath(r.path, sa.path)))
+      this.children.renewAll(now)
   }
 
   childInbound(now: Millis, sa: IkeSa, agreed: AgreedChild, key: Uint8Array): void {
@@ -320,7 +324,11 @@ export class Peer implements IkeSaOwner {
   inboundIdleMs(): number | undefined {
     let least: number | undefined
     for (const { agreed } of this.children.all()) {
-      const key = { direction: 'inbound', protocol: agreed.proposal.protocol, spi: agreed.inboundSpi } as const
+      const key = {
+        direction: 'inbound',
+        protocol: agreed.proposal.protocol,
+        spi: agreed.inboundSpi,
+      } as const
       const idle = this.env.inboundIdleMs?.(key)
       if (idle !== undefined && (least === undefined || idle < least)) least = idle
     }
@@ -336,10 +344,10 @@ export class Peer implements IkeSaOwner {
     for (const child of this.wanted) {
       const at = this.retryAt.get(child)
       if (at !== undefined && at > now) this.later(at)
-      else if (!this.held.some((h) => h.sa.negotiating(child))) ready.push(child)
+      else if (!this.sas.negotiating(child)) ready.push(child)
     }
     if (ready.length === 0) return
-    const sa = this.usable()
+    const sa = this.sas.usable()
     if (sa === undefined) return this.begin(now, 'initial')
     // The initiator of an IKE SA has the first word, so that both ends do not ask for the same at once.
     const ourTurn = sa.role === 'initiator' ? now : (sa.establishedAt ?? now) + this.limits.responderWaitMs
@@ -358,8 +366,7 @@ export class Peer implements IkeSaOwner {
       if (purpose === 'initial') this.later(this.attemptAt)
       return
     }
-    const peersTurn = this.held.some((h) => h.sa.stage === 'CONNECTING' && h.sa.role === 'responder')
-    if (peersTurn) {
+    if (this.sas.halfOpen().length > 0) {
       // The peer has begun: ours waits, but not for ever, as anybody can begin in the peer's name.
       this.waitUntil ??= now + this.limits.retryMs
       if (now < this.waitUntil) return this.later(this.waitUntil)
@@ -381,7 +388,7 @@ export class Peer implements IkeSaOwner {
       return
     }
     attempt.sa = sa
-    this.add(sa)
+    this.sas.add(sa)
   }
 
   private attemptFailed(now: Millis, startedAt: Millis, reason: string): void {
@@ -398,42 +405,7 @@ export class Peer implements IkeSaOwner {
     this.attempt = undefined
     if (attempt === undefined) return
     if (attempt.sa === undefined) return this.shared.prephase.cancel(this.config.name)
-    const held = this.held.find((h) => h.sa === attempt.sa)
-    if (held !== undefined) this.drop(now, held, false)
-  }
-
-  /** The newest IKE SA that no other has replaced. */
-  private usable(): IkeSa | undefined {
-    return this.held.findLast((h) => h.sa.stage === 'ESTABLISHED' && h.closeAt === undefined)?.sa
-  }
-
-  /**
-   * A new IKE SA takes the place of all before it. Of two that were made at the same time both ends keep the one with
-   * the lower initiator cookie.
-   */
-  private settleOn(now: Millis, sa: IkeSa): void {
-    // Only the initiator knows, when the exchange is over, that both ends have the new one.
-    const closeAt = now + (sa.role === 'initiator' ? this.limits.lingerMs : this.limits.lingerUnsureMs)
-    const others = this.held.filter(
-      (h) => h.sa !== sa && h.sa.stage === 'ESTABLISHED' && h.closeAt === undefined,
-    )
-    const better = others.find(
-      ({ sa: o }) => (o.establishedAt ?? 0) >= sa.startedAt && lower(o.initiatorSpi, sa.initiatorSpi),
-    )
-    const losers = better === undefined ? others : this.held.filter((h) => h.sa === sa)
-    for (const h of losers) {
-      h.closeAt = closeAt
-      h.sa.retire()
-    }
-    const open = this.held.filter((h) => h.sa.stage === 'ESTABLISHED')
-    if (open.length > this.limits.ikeSasPerPeer) this.drop(now, open[0]!, true)
-  }
-
-  /** INITIAL_CONTACT: the peer knows nothing of what was before (RFC 2407 section 4.6.3.3). */
-  private forgetBefore(now: Millis, sa: IkeSa): void {
-    for (const h of [...this.held])
-      if (h.sa !== sa && (h.sa.establishedAt ?? Number.POSITIVE_INFINITY) < sa.startedAt) this.drop(now, h, false)
-    this.children.clear(sa.startedAt)
+    this.sas.drop(now, attempt.sa, false)
   }
 
   private rekeyChild(now: Millis, child: ChildConfig): void {
@@ -452,7 +424,7 @@ export class Peer implements IkeSaOwner {
 
   /** Without an IKE SA the CHILD_SAs cannot be managed, and the peer has forgotten them. */
   private afterClose(now: Millis): void {
-    if (!this.held.some((h) => h.sa.stage === 'ESTABLISHED')) {
+    if (!this.sas.anyEstablished()) {
       this.children.clear()
       this.wanted.clear()
       for (const child of this.config.children) if (child.start === 'start') this.wanted.add(child)
@@ -461,21 +433,6 @@ export class Peer implements IkeSaOwner {
   }
 
   // Bookkeeping
-
-  private add(sa: IkeSa): void {
-    this.held.push({ sa, closeAt: undefined })
-    this.shared.register(this, sa)
-  }
-
-  private drop(now: Millis, h: Held, tell: boolean): void {
-    h.sa.close(now, tell)
-    this.remove(h.sa)
-  }
-
-  private remove(sa: IkeSa): void {
-    this.held = this.held.filter((h) => h.sa !== sa)
-    this.shared.unregister(sa)
-  }
 
   private describe(sa: IkeSa): Record<string, unknown> {
     const { proposal, nat } = sa.describe()
@@ -491,76 +448,26 @@ export class Peer implements IkeSaOwner {
   }
 
   status(now: Millis): IkePeerStatus {
-    const { config, attempt, lastError } = this
-    const established = this.held.some((h) => h.sa.stage === 'ESTABLISHED')
-    const phase = established
-      ? 'established'
-      : this.held.length > 0
-        ? 'connecting'
-        : attempt !== undefined
-          ? 'pre-phase'
-          : 'idle'
+    const { config, sas, children, lastError } = this
     return {
       peer: config.name,
       localId: formatIdentity(config.localId),
       remoteId: formatIdentity(config.remoteId),
       version: config.version,
       dynamicPsk: config.dynamicPsk,
-      phase,
-      ikeSas: this.held.map((h) => ikeSaStatus(h, now)),
-      children: this.childStatus(now),
+      phase: this.phase(),
+      ikeSas: sas.all().map((h) => ikeSaStatus(h, now)),
+      children: children.all().map((r) => childSaStatus(r, now)),
       wanted: [...this.wanted].map((c) => c.name),
       lastError: lastError && { ...lastError, ageMs: now - lastError.at },
     }
   }
 
-  private childStatus(now: Millis): ChildSaStatus[] {
-    return this.children.all().map(({ agreed: a, state, installedAt, softAt, hardAt }) => ({
-      child: a.child.name,
-      policy: a.child.policy,
-      state,
-      role: a.role,
-      protocol: a.proposal.protocol,
-      mode: a.mode,
-      udp: a.udp,
-      proposal: formatChildProposal(a.proposal),
-      inboundSpi: a.inboundSpi,
-      outboundSpi: a.outboundSpi,
-      localTs: a.localTs.map(formatSelector),
-      remoteTs: a.remoteTs.map(formatSelector),
-      installedAt,
-      ageMs: now - installedAt,
-      rekeyInMs: state === 'CURRENT' ? remaining(softAt, now) : undefined,
-      expiresInMs: remaining(hardAt, now),
-    }))
+  private phase(): IkePeerStatus['phase'] {
+    if (this.sas.anyEstablished()) return 'established'
+    if (this.sas.all().length > 0) return 'connecting'
+    return this.attempt === undefined ? 'idle' : 'pre-phase'
   }
 }
-
-function ikeSaStatus({ sa, closeAt }: Held, now: Millis): IkeSaStatus {
-  return {
-    version: sa.version,
-    role: sa.role,
-    initiatorSpi: hex(sa.initiatorSpi),
-    responderSpi: sa.responderSpi && hex(sa.responderSpi),
-    ...sa.describe(),
-    replaced: closeAt !== undefined,
-    local: formatEndpoint(sa.path.local),
-    remote: formatEndpoint(sa.path.remote),
-    establishedAt: sa.establishedAt,
-    ageMs: sa.establishedAt === undefined ? undefined : now - sa.establishedAt,
-    rekeyInMs: remaining(sa.softAt, now),
-    expiresInMs: remaining(closeAt ?? sa.hardAt, now),
-  }
-}
-
-const remaining = (at: Millis | undefined, now: Millis): number | undefined =>
-  at === undefined ? undefined : Math.max(0, at - now)
 
 const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now
-
-const spiText = (spi: number): string => spi.toString(16).padStart(8, '0')
-
-function lower(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i]! < b[i]!
-  return false
-}

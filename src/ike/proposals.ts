@@ -1,4 +1,4 @@
-import { encryptionInfo, ENCR, INTEG, integrityInfo, KE, PRF } from '../crypto/algorithms.js'
+import { ENCR, encryptionInfo, INTEG, integrityInfo, KE, PRF } from '../crypto/algorithms.js'
 import { ConfigError } from '../errors.js'
 import type { SaProtocol } from '../sadb/sa-spec.js'
 
@@ -144,7 +144,9 @@ export function parseIkeProposal(text: string): IkeProposal {
     if (integrity !== undefined)
       throw new ConfigError(`"${text}": an authenticated cipher has no integrity algorithm beside it`)
     if (prf === undefined)
-      throw new ConfigError(`"${text}" names no PRF; with an authenticated cipher expected one of ${wordsOf('prf')}`)
+      throw new ConfigError(
+        `"${text}" names no PRF; with an authenticated cipher expected one of ${wordsOf('prf')}`,
+      )
     return { encryption: cipherOf(encryption), integrity: INTEG.NONE, prf, group: group.id }
   }
   if (integrity === undefined)
@@ -190,12 +192,14 @@ export function parseChildProposal(protocol: SaProtocol, text: string): ChildPro
 
 /** Keyword of a cipher, or "encryption 77". */
 export const formatCipher = (c: CipherChoice): string =>
-  wordOf('encryption', c.id, c.keyBits) ?? `${encryptionInfo(c.id)?.name ?? `encryption ${c.id}`}/${c.keyBits}`
+  wordOf('encryption', c.id, c.keyBits) ??
+  `${encryptionInfo(c.id)?.name ?? `encryption ${c.id}`}/${c.keyBits}`
 export const formatIntegrity = (id: number): string =>
   wordOf('integrity', id) ?? integrityInfo(id)?.name ?? `integrity ${id}`
 export const formatPrf = (id: number): string => wordOf('prf', id) ?? `prf ${id}`
 /** Keyword of a group, "none" for 0. */
-export const formatGroup = (id: number): string => (id === 0 ? 'none' : (wordOf('group', id) ?? `group ${id}`))
+export const formatGroup = (id: number): string =>
+  id === 0 ? 'none' : (wordOf('group', id) ?? `group ${id}`)
 
 /** What parseIkeProposal reads. */
 export function formatIkeProposal(p: IkeProposal): string {

@@ -15,7 +15,13 @@ export class RefusalLog {
   }
 
   /** @param error what the operator should read; without it the refusal is a detail for debugging */
-  refuse(now: Millis, cause: string, peer: string | undefined, error?: string, fields?: Record<string, unknown>): void {
+  refuse(
+    now: Millis,
+    cause: string,
+    peer: string | undefined,
+    error?: string,
+    fields?: Record<string, unknown>,
+  ): void {
     this.env.count(`ike.${cause}`)
     const key = `${cause} ${peer ?? ''}`
     const last = this.toldAt.get(key)

@@ -1,7 +1,13 @@
+import { hex } from '../bytes/octets.js'
 import type { SaMode, SaProtocol } from '../sadb/sa-spec.js'
+import { formatSelector } from '../wire/traffic-selector.js'
 import type { Role } from './child-sa.js'
+import type { ChildRecord, ChildState } from './children.js'
 import type { DynamicPsk } from './config.js'
 import type { Millis } from './environment.js'
+import type { HeldIkeSa } from './ike-sa-set.js'
+import { formatEndpoint } from './path.js'
+import { formatChildProposal } from './proposals.js'
 
 // What `status` shows. Times are of the monotonic clock that every entry point is given; texts carry no key.
 
@@ -43,7 +49,7 @@ export interface IkeSaStatus {
 export interface ChildSaStatus {
   readonly child: string
   readonly policy: number
-  readonly state: 'HALF' | 'CURRENT' | 'REPLACED'
+  readonly state: ChildState
   readonly role: Role
   readonly protocol: SaProtocol
   readonly mode: SaMode
@@ -58,3 +64,48 @@ export interface ChildSaStatus {
   readonly rekeyInMs: number | undefined
   readonly expiresInMs: number | undefined
 }
+
+export function ikeSaStatus({ sa, closeAt }: HeldIkeSa, now: Millis): IkeSaStatus {
+  return {
+    version: sa.version,
+    role: sa.role,
+    initiatorSpi: hex(sa.initiatorSpi),
+    responderSpi: sa.responderSpi && hex(sa.responderSpi),
+    ...sa.describe(),
+    replaced: closeAt !== undefined,
+    local: formatEndpoint(sa.path.local),
+    remote: formatEndpoint(sa.path.remote),
+    establishedAt: sa.establishedAt,
+    ageMs: sa.establishedAt === undefined ? undefined : now - sa.establishedAt,
+    rekeyInMs: remaining(sa.softAt, now),
+    expiresInMs: remaining(closeAt ?? sa.hardAt, now),
+  }
+}
+
+export function childSaStatus(r: ChildRecord, now: Millis): ChildSaStatus {
+  const { agreed: a, state, installedAt } = r
+  return {
+    child: a.child.name,
+    policy: a.child.policy,
+    state,
+    role: a.role,
+    protocol: a.proposal.protocol,
+    mode: a.mode,
+    udp: a.udp,
+    proposal: formatChildProposal(a.proposal),
+    inboundSpi: a.inboundSpi,
+    outboundSpi: a.outboundSpi,
+    localTs: a.localTs.map(formatSelector),
+    remoteTs: a.remoteTs.map(formatSelector),
+    installedAt,
+    ageMs: now - installedAt,
+    rekeyInMs: state === 'CURRENT' ? remaining(r.softAt, now) : undefined,
+    expiresInMs: remaining(r.hardAt, now),
+  }
+}
+
+const remaining = (at: Millis | undefined, now: Millis): number | undefined =>
+  at === undefined ? undefined : Math.max(0, at - now)
+
+/** Eight hex digits. */
+export const spiText = (spi: number): string => spi.toString(16).padStart(8, '0')

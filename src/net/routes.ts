@@ -44,7 +44,10 @@ export function replaceRoute(netlink: NetlinkSocket, route: Route): void {
 /** @returns false when there was no such route (any more) */
 export function deleteRoute(netlink: NetlinkSocket, route: Route): boolean {
   return (
-    netlink.change(`delete ${describe(route)}`, { type: RTM_DELROUTE, flags: 0, body: message(route) }, [ESRCH, ENODEV]) === 0
+    netlink.change(`delete ${describe(route)}`, { type: RTM_DELROUTE, flags: 0, body: message(route) }, [
+      ESRCH,
+      ENODEV,
+    ]) === 0
   )
 }
 

@@ -6,7 +6,12 @@ import type { SaKey, SaSpec } from '../../src/sadb/sa-spec.js'
 import { parsePrefix } from '../../src/wire/ip-address.js'
 import { selectorOf, type TrafficSelector } from '../../src/wire/traffic-selector.js'
 import { A, mirrored, peerConfig } from './prephase-ends.js'
-import { VirtualEnvironment, VirtualNetwork, type VirtualNetworkOptions, type VirtualNode } from './virtual-network.js'
+import {
+  VirtualEnvironment,
+  VirtualNetwork,
+  type VirtualNetworkOptions,
+  type VirtualNode,
+} from './virtual-network.js'
 
 export const selector = (text: string): TrafficSelector => selectorOf(parsePrefix(text)!)
 
@@ -16,7 +21,9 @@ export function childConfig(over: Partial<ChildConfig> = {}): ChildConfig {
     policy: 1,
     protocol: 'esp',
     mode: 'tunnel',
-    proposals: [parseChildProposal(over.protocol ?? 'esp', over.protocol === 'ah' ? 'sha256' : 'aes128gcm16')],
+    proposals: [
+      parseChildProposal(over.protocol ?? 'esp', over.protocol === 'ah' ? 'sha256' : 'aes128gcm16'),
+    ],
     localTs: [selector('10.88.1.0/24')],
     remoteTs: [selector('10.88.2.0/24')],
     replayWindow: 4096,
@@ -167,7 +174,11 @@ export function convergence(ends: IkeEnds, policies = 1): string[] {
     if (e.established().length !== 1) out.push(`${name} has ${e.established().length} IKE SAs`)
     if (e.current().length !== policies) out.push(`${name} has ${e.current().length} CHILD_SAs`)
   }
-  const cookies = (e: IkeEnd): string => e.established().map((s) => `${s.initiatorSpi}${s.responderSpi}`).join()
+  const cookies = (e: IkeEnd): string =>
+    e
+      .established()
+      .map((s) => `${s.initiatorSpi}${s.responderSpi}`)
+      .join()
   if (cookies(a) !== cookies(b)) out.push('the IKE SAs are not the same')
   const spis = (e: IkeEnd): string =>
     e

@@ -1,9 +1,18 @@
 import { describe, expect, test } from 'vitest'
-import type { Endpoint } from '../../src/ike/environment.js'
 import type { IkePeerConfig } from '../../src/ike/config.js'
+import type { Endpoint } from '../../src/ike/environment.js'
 import type { IkeOptions } from '../../src/ike/ike.js'
 import { formatIp } from '../../src/wire/ip-address.js'
-import { childConfig, convergence, IkeEnd, IkeEnvironmentTwin, ikePeer, mirroredPeer, selector, twoIkes } from './ike-ends.js'
+import {
+  childConfig,
+  convergence,
+  IkeEnd,
+  IkeEnvironmentTwin,
+  ikePeer,
+  mirroredPeer,
+  selector,
+  twoIkes,
+} from './ike-ends.js'
 import { B, endpoint } from './prephase-ends.js'
 import { VirtualNetwork, type VirtualNode } from './virtual-network.js'
 
@@ -24,7 +33,8 @@ class Nat implements VirtualNode {
   }
   receive(now: number, local: Endpoint, remote: Endpoint, message: Uint8Array): void {
     const port = local.port - this.base
-    if (port === 500 || port === 4500) this.inside?.receive(now, { address: INSIDE.address, port }, remote, message)
+    if (port === 500 || port === 4500)
+      this.inside?.receive(now, { address: INSIDE.address, port }, remote, message)
   }
   tick(): void {}
   nextDeadline(): undefined {
@@ -112,7 +122,11 @@ describe('behind a NAT', () => {
 })
 
 describe('encapsulation without a NAT', () => {
-  const udpOf = (o: { a?: IkePeerConfig['encapsulation']; b?: IkePeerConfig['encapsulation']; options?: IkeOptions }) => {
+  const udpOf = (o: {
+    a?: IkePeerConfig['encapsulation']
+    b?: IkePeerConfig['encapsulation']
+    options?: IkeOptions
+  }) => {
     const ends = twoIkes({
       config: { encapsulation: o.a ?? 'auto' },
       b: { encapsulation: o.b ?? 'auto' },
@@ -153,7 +167,10 @@ describe('encapsulation without a NAT', () => {
     expect(a.env.sas.size + b.env.sas.size).toBe(0)
   })
   test('AH goes raw beside preferred UDP', () => {
-    const ends = twoIkes({ config: { children: [childConfig({ protocol: 'ah' })] }, options: { preferUdp: true } })
+    const ends = twoIkes({
+      config: { children: [childConfig({ protocol: 'ah' })] },
+      options: { preferUdp: true },
+    })
     ends.a.ike.acquire(ends.network.now, 1)
     ends.network.runFor(500)
     expect(convergence(ends)).toEqual([])

@@ -5,8 +5,17 @@ import { parseIdentity } from '../../src/ike/identity.js'
 import { parseChildProposal, parseIkeProposal } from '../../src/ike/proposals.js'
 import { EXCHANGE } from '../../src/wire/ike/header.js'
 import { sameIp } from '../../src/wire/ip-address.js'
+import {
+  childConfig,
+  convergence,
+  disagreement,
+  IkeEnd,
+  ikePeer,
+  mirroredPeer,
+  selector,
+  twoIkes,
+} from './ike-ends.js'
 import { A, B } from './prephase-ends.js'
-import { childConfig, convergence, disagreement, IkeEnd, ikePeer, mirroredPeer, selector, twoIkes } from './ike-ends.js'
 import { type Datagram, unreliable } from './virtual-network.js'
 
 const SETTINGS: DynamicPsk[] = ['off', 'classic', 'hardened']
@@ -70,7 +79,11 @@ describe('establishment', () => {
     const ends = twoIkes({
       config: {
         proposals: ['aes256-sha512-ecp384', 'aes128-sha256-x25519'].map(parseIkeProposal),
-        children: [childConfig({ proposals: ['aes256gcm16', 'aes128-sha256'].map((p) => parseChildProposal('esp', p)) })],
+        children: [
+          childConfig({
+            proposals: ['aes256gcm16', 'aes128-sha256'].map((p) => parseChildProposal('esp', p)),
+          }),
+        ],
       },
       b: {
         proposals: ['aes128-sha256-x25519'].map(parseIkeProposal),
@@ -90,12 +103,30 @@ describe('establishment', () => {
   })
 
   test('several children, IPv6 selectors, ranges, ports', () => {
-    const range = { start: Uint8Array.of(10, 1, 0, 1), end: Uint8Array.of(10, 1, 0, 9), protocol: 6, startPort: 22, endPort: 22 }
+    const range = {
+      start: Uint8Array.of(10, 1, 0, 1),
+      end: Uint8Array.of(10, 1, 0, 9),
+      protocol: 6,
+      startPort: 22,
+      endPort: 22,
+    }
     const children = [
       childConfig({ name: 'v4', policy: 1 }),
-      childConfig({ name: 'v6', policy: 2, localTs: [selector('2001:db8:1::/64')], remoteTs: [selector('2001:db8:2::7/128')] }),
+      childConfig({
+        name: 'v6',
+        policy: 2,
+        localTs: [selector('2001:db8:1::/64')],
+        remoteTs: [selector('2001:db8:2::7/128')],
+      }),
       childConfig({ name: 'range', policy: 3, localTs: [range], remoteTs: [selector('10.2.0.0/16')] }),
-      childConfig({ name: 'ah', policy: 4, protocol: 'ah', mode: 'transport', localTs: [selector('192.0.2.1/32')], remoteTs: [selector('192.0.2.2/32')] }),
+      childConfig({
+        name: 'ah',
+        policy: 4,
+        protocol: 'ah',
+        mode: 'transport',
+        localTs: [selector('192.0.2.1/32')],
+        remoteTs: [selector('192.0.2.2/32')],
+      }),
     ]
     const ends = twoIkes({ config: { children } })
     ends.a.ike.initiate(ends.network.now, 'b')
@@ -172,7 +203,11 @@ describe.each(SETTINGS)('a disturbed link, dynamic_psk: %s', (dynamicPsk) => {
   test('loss, doubling and reordering at random', () => {
     for (let seed = 0; seed < 15; seed++) {
       const bad = unreliable(seed, { loss: 0.2, duplication: 0.2, delayMs: [1, 800] })
-      const ends = twoIkes({ config: { dynamicPsk }, seed, impairment: (d) => (d.sentAt < 30_000 ? bad(d) : [5]) })
+      const ends = twoIkes({
+        config: { dynamicPsk },
+        seed,
+        impairment: (d) => (d.sentAt < 30_000 ? bad(d) : [5]),
+      })
       const { network, a, b } = ends
       // Traffic keeps asking, as the data path does.
       for (let i = 0; i < 90; i++) {
@@ -240,7 +275,9 @@ describe('make before break', () => {
     expect(convergence(ends)).toEqual([])
     const prephases = network.sent.filter((d) => d.message[18] === EXCHANGE.PREPHASE).length
     const firsts = new Set(
-      network.sent.filter((d) => d.message[18] === EXCHANGE.MAIN_MODE).map((d) => hex(d.message.subarray(0, 8))),
+      network.sent
+        .filter((d) => d.message[18] === EXCHANGE.MAIN_MODE)
+        .map((d) => hex(d.message.subarray(0, 8))),
     ).size
     expect(prephases).toBe(dynamicPsk === 'off' ? 0 : 4 * firsts)
   })
@@ -325,7 +362,10 @@ describe('the end of SAs', () => {
     const old = a.env.sas.size
     expect(old).toBe(2)
     // The new B knows nothing but its timestamps, and B's traffic makes it begin.
-    const env = new (ends.b.env.constructor as typeof import('./ike-ends.js').IkeEnvironmentTwin)(network, 'b again')
+    const env = new (ends.b.env.constructor as typeof import('./ike-ends.js').IkeEnvironmentTwin)(
+      network,
+      'b again',
+    )
     env.timestamps = ends.b.env.timestamps
     const b = new IkeEnd(network, [mirroredPeer(ikePeer({ dynamicPsk, dpdDelaySeconds: 10 }))], '', {}, env)
     b.ike.acquire(network.now, 1)
@@ -378,20 +418,25 @@ describe('refusals are told by name', () => {
     const { network, a, b } = twoIkes({ config: { dynamicPsk: 'off' }, b: { localId: other } })
     a.ike.acquire(network.now, 1)
     network.runFor(2_000)
-    expect(a.peer.lastError?.message).toContain('its identity is dom0-x.example where we expect dom0-b.example')
+    expect(a.peer.lastError?.message).toContain(
+      'its identity is dom0-x.example where we expect dom0-b.example',
+    )
     expect(a.peer.ikeSas.length + b.peer.ikeSas.length).toBe(0)
   })
 
   test('no common IKE proposal: both sides’ and the first difference', () => {
     const { network, a, b } = twoIkes({
-      config: { dynamicPsk: 'off', proposals: ['aes128-sha256-x25519', 'aes128-sha1-modp2048'].map(parseIkeProposal) },
+      config: {
+        dynamicPsk: 'off',
+        proposals: ['aes128-sha256-x25519', 'aes128-sha1-modp2048'].map(parseIkeProposal),
+      },
       b: { proposals: [parseIkeProposal('aes128-sha256-modp3072')] },
     })
     a.ike.acquire(network.now, 1)
     network.runFor(40_000)
     expect(b.peer.lastError?.message).toBe('NO_PROPOSAL_CHOSEN: group: ours modp3072, theirs x25519')
     const line = b.env.lines.find((l) => l.message.includes('NO_PROPOSAL_CHOSEN'))!
-    expect(line.fields!['theirs']).toEqual([
+    expect(line.fields!.theirs).toEqual([
       'encryption aes128, hash sha256, group x25519, authentication psk',
       'encryption aes128, hash sha1, group modp2048, authentication psk',
     ])
@@ -420,7 +465,11 @@ describe('refusals are told by name', () => {
 
   test('other traffic selectors', () => {
     const { network, a, b } = twoIkes({
-      b: { children: [childConfig({ localTs: [selector('10.88.2.0/25')], remoteTs: [selector('10.88.1.0/24')] })] },
+      b: {
+        children: [
+          childConfig({ localTs: [selector('10.88.2.0/25')], remoteTs: [selector('10.88.1.0/24')] }),
+        ],
+      },
     })
     a.ike.acquire(network.now, 1)
     network.runFor(1_000)

@@ -35,17 +35,11 @@ export function deleteNamespaces(names: readonly string[]): void {
 
 /** Deletes what labs have left whose process was killed before it could clean up. Returns the names. */
 export function deleteStaleNamespaces(): string[] {
-  let names: string[]
-  try {
-    names = readdirSync('/run/netns')
-  } catch {
-    return []
-  }
-  const stale = names.filter((name) => {
+  const stale = namespacesOf('sally-').filter((name) => {
     const pid = NAME.exec(name)?.[1]
     return pid !== undefined && !isAlive(Number(pid))
   })
-  deleteNamespaces(stale)
+  if (stale.length > 0) deleteNamespaces(stale)
   return stale
 }
 
@@ -55,5 +49,14 @@ function isAlive(pid: number): boolean {
     return true
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+/** Namespaces whose names begin so. */
+export function namespacesOf(prefix: string): string[] {
+  try {
+    return readdirSync('/run/netns').filter((name) => name.startsWith(prefix))
+  } catch {
+    return []
   }
 }

@@ -62,7 +62,13 @@ export function networkConfig(s: NetworkScenario): GatewayConfig {
     }),
   )
   const { fwmark = 0x5a11, table = 23_057 } = s
-  const gcm = { protocol: 'esp' as const, encryption: { id: 20, keyBits: 128 }, integrity: 0, group: 0, esn: true }
+  const gcm = {
+    protocol: 'esp' as const,
+    encryption: { id: 20, keyBits: 128 },
+    integrity: 0,
+    group: 0,
+    esn: true,
+  }
   return {
     file: 'test.yaml',
     host: { id: undefined, state: s.state, control: '' },
@@ -79,8 +85,8 @@ export function networkConfig(s: NetworkScenario): GatewayConfig {
     peers,
     ike: peers.map((p) => ({
       name: p.name,
-      localId: { type: 2, data: new Uint8Array(1) },
-      remoteId: { type: 2, data: new Uint8Array(1) },
+      localId: { type: 2, value: new Uint8Array(1) },
+      remoteId: { type: 2, value: new Uint8Array(1) },
       local: p.local,
       remote: p.remote,
       key: new Uint8Array(32),
@@ -104,5 +110,5 @@ export function networkConfig(s: NetworkScenario): GatewayConfig {
     })),
     policies,
     manual: [],
-  } as GatewayConfig
+  }
 }

@@ -141,7 +141,9 @@ describe.skipIf(missing)('network settings of the host', () => {
 
   const json = (args: string): Record<string, unknown>[] => JSON.parse(host.ip(`-j ${args}`))
   const routes = (args: string): string[] =>
-    json(args).map((r) => `${r.type ?? 'unicast'} ${r.dst} ${r.dev ?? ''} ${r.prefsrc ?? ''} ${r.metric ?? 0}`)
+    json(args).map(
+      (r) => `${r.type ?? 'unicast'} ${r.dst} ${r.dev ?? ''} ${r.prefsrc ?? ''} ${r.metric ?? 0}`,
+    )
   const wayTo = (address: string, mark = 0): string | undefined =>
     withNetlink('route', (netlink) => reach(netlink, ip(address), mark)?.link.name)
   const filterExists = (): boolean => withNetlink('netfilter', (n) => tableExists(n, 'sallyport-sally0'))
@@ -178,7 +180,9 @@ describe.skipIf(missing)('network settings of the host', () => {
     tun()
     const network = HostNetwork.apply(ordinary(), silent)
     expect(network.inherited).toBe(false)
-    const [link] = json('address show sally0') as [{ mtu: number; flags: string[]; addr_info: { local: string }[] }]
+    const [link] = json('address show sally0') as [
+      { mtu: number; flags: string[]; addr_info: { local: string }[] },
+    ]
     expect(link.mtu).toBe(network.plan.mtu)
     expect(link.mtu).toBeGreaterThan(1380)
     expect(link.mtu).toBeLessThan(1460)
@@ -188,7 +192,10 @@ describe.skipIf(missing)('network settings of the host', () => {
       expect.arrayContaining(['unicast 10.88.2.1 sally0 10.88.1.1 0', 'blackhole 10.88.2.1   4294967294']),
     )
     expect(routes('-6 route show')).toEqual(
-      expect.arrayContaining(['unicast fd88:2::/64 sally0 fd88:1::1 1024', 'blackhole fd88:2::/64 lo  4294967294']),
+      expect.arrayContaining([
+        'unicast fd88:2::/64 sally0 fd88:1::1 1024',
+        'blackhole fd88:2::/64 lo  4294967294',
+      ]),
     )
     expect(filterExists()).toBe(true)
     network.revert(complain)
@@ -327,7 +334,9 @@ describe.skipIf(missing)('network settings of the host', () => {
     if (here.includes('.')) writeFileSync('/proc/sys/net/ipv4/conf/u0/rp_filter', '1\n')
     tun()
     const network = HostNetwork.apply(transparent(), silent)
-    expect(readFileSync('/proc/sys/net/ipv4/conf/u0/rp_filter', 'latin1')).toBe(here.includes('.') ? '2\n' : '0\n')
+    expect(readFileSync('/proc/sys/net/ipv4/conf/u0/rp_filter', 'latin1')).toBe(
+      here.includes('.') ? '2\n' : '0\n',
+    )
     expect(wayTo(there)).toBe('sally0')
     expect(wayTo(there, MARK)).toBe('u0')
 

@@ -80,9 +80,12 @@ describe('parse(emit(x)) = x', () => {
       .chain((n) => fc.tuple(octets(n, n), fc.nat(n * 8), fc.boolean(), fc.nat(0xffff), fc.nat(255)))
     fc.assert(
       fc.property(range, ([address, bits, any, port, protocol]) => {
-        const start = address.map((v, i) => v & ((0xff << (8 - Math.min(8, Math.max(0, bits - i * 8)))) & 0xff))
+        const start = address.map(
+          (v, i) => v & ((0xff << (8 - Math.min(8, Math.max(0, bits - i * 8)))) & 0xff),
+        )
         const end = start.map((v, i) => v | (0xff >> Math.min(8, Math.max(0, bits - i * 8))))
-        const ports = any || port === 0 ? { startPort: 0, endPort: 0xffff } : { startPort: port, endPort: port }
+        const ports =
+          any || port === 0 ? { startPort: 0, endPort: 0xffff } : { startPort: port, endPort: port }
         const ts = { start, end, protocol, ...ports }
         expect(selectorOfId(parseId(emitId(idOfSelector(ts)!)))).toEqual(ts)
         const odd = { ...ts, end: end.map((v, i) => (i === end.length - 1 ? Math.max(v, start[i]!) : v)) }
@@ -203,7 +206,13 @@ describe('a hostile network', () => {
     fc.assert(
       fc.property(
         octets(300, 28),
-        fc.constantFrom(EXCHANGE.MAIN_MODE, EXCHANGE.QUICK_MODE, EXCHANGE.INFORMATIONAL_V1, EXCHANGE.AGGRESSIVE, 241),
+        fc.constantFrom(
+          EXCHANGE.MAIN_MODE,
+          EXCHANGE.QUICK_MODE,
+          EXCHANGE.INFORMATIONAL_V1,
+          EXCHANGE.AGGRESSIVE,
+          241,
+        ),
         fc.boolean(),
         fc.boolean(),
         (bytes, exchange, ours, first) => {

@@ -1,9 +1,10 @@
 import type { Slab } from '../../bytes/slab.js'
 import { type Evp, evp } from '../../ffi/evp.js'
 import { NativeMemory } from '../../ffi/native-memory.js'
-import { ENCR, integrityInfo } from '../algorithms.js'
+import { ENCR, encryptionInfo, integrityInfo } from '../algorithms.js'
 import type { Aead, Cipher, CryptoEngine, Mac } from '../types.js'
 
+const TAG_LEN = 16
 const MAC_MAX = 64
 
 /**
@@ -18,18 +19,12 @@ export function opensslEngine(): CryptoEngine | string {
     name: 'openssl',
     detail: `OpenSSL ${library.version} of node ${process.versions.node}`,
     aead(id, key, slab) {
-      const name =
-        id === ENCR.AES_GCM_16
-          ? `aes_${key.length * 8}_gcm`
-          : id === ENCR.CHACHA20_POLY1305
-            ? 'chacha20_poly1305'
-            : undefined
-      const contexts = name && slab.address !== 0 ? contextPair(library, name, key) : undefined
+      const contexts = contextPair(library, aeadName(id, key.length), id, key, slab)
       return contexts && new OpensslAead(library, contexts, slab)
     },
     cipher(id, key, slab) {
-      if (id !== ENCR.AES_CBC || slab.address === 0) return undefined
-      const contexts = contextPair(library, `aes_${key.length * 8}_cbc`, key)
+      const name = id === ENCR.AES_CBC ? `aes_${key.length * 8}_cbc` : undefined
+      const contexts = contextPair(library, name, id, key, slab)
       return contexts && new OpensslCbc(library, contexts, slab)
     },
     mac(id, key, slab) {
@@ -41,10 +36,9 @@ export function opensslEngine(): CryptoEngine | string {
   }
 }
 
-/** One context a direction, as a change of direction would expand the key again. */
-interface ContextPair {
-  readonly encrypt: number
-  readonly decrypt: number
+function aeadName(id: number, keyLength: number): string | undefined {
+  if (id === ENCR.AES_GCM_16) return `aes_${keyLength * 8}_gcm`
+  return id === ENCR.CHACHA20_POLY1305 ? 'chacha20_poly1305' : undefined
 }
 
 /** Hands a key to a native call and wipes the copy that was made for it. */
@@ -58,45 +52,78 @@ function withKey<T>(key: Uint8Array, use: (address: number) => T): T {
   }
 }
 
-function contextPair(library: Evp, name: string, key: Uint8Array): ContextPair | undefined {
+/** @returns undefined for what libcrypto or the slab does not have, and for a key of the wrong length */
+function contextPair(
+  library: Evp,
+  name: string | undefined,
+  id: number,
+  key: Uint8Array,
+  slab: Slab,
+): ContextPair | undefined {
+  // libcrypto reads as many octets as the cipher takes, however long the key is.
+  if (name === undefined || slab.address === 0 || !encryptionInfo(id)?.keyLengths.includes(key.length))
+    return undefined
   const cipher = library.cipher(name)
   if (cipher === 0) return undefined
   return withKey(key, (address) => {
-    const encrypt = library.newCipherContext()
-    const decrypt = library.newCipherContext()
-    if (
-      encrypt !== 0 &&
-      decrypt !== 0 &&
-      library.setKey(encrypt, cipher, address, true) &&
-      library.setKey(decrypt, cipher, address, false)
-    )
-      return { encrypt, decrypt }
-    if (encrypt !== 0) library.freeCipherContext(encrypt)
-    if (decrypt !== 0) library.freeCipherContext(decrypt)
+    const pair = new ContextPair(library)
+    if (pair.setKey(cipher, address)) return pair
+    pair.free()
     return undefined
   })
 }
 
-/** Freeing a context makes libcrypto wipe the key schedule in it (EVP_CIPHER_CTX_free(3)). */
-function free(library: Evp, contexts: ContextPair): void {
-  library.freeCipherContext(contexts.encrypt)
-  library.freeCipherContext(contexts.decrypt)
+/** One context a direction, as a change of direction would expand the key again. 0 is no context: libcrypto is not asked. */
+class ContextPair {
+  encrypt: number
+  decrypt: number
+  private readonly evp: Evp
+
+  constructor(library: Evp) {
+    this.evp = library
+    this.encrypt = library.newCipherContext()
+    this.decrypt = library.newCipherContext()
+  }
+
+  setKey(cipher: number, key: number): boolean {
+    return (
+      this.encrypt !== 0 &&
+      this.decrypt !== 0 &&
+      this.evp.setKey(this.encrypt, cipher, key, true) &&
+      this.evp.setKey(this.decrypt, cipher, key, false)
+    )
+  }
+
+  /** Freeing a context makes libcrypto wipe the key schedule in it (EVP_CIPHER_CTX_free(3)). */
+  free(): void {
+    const { encrypt, decrypt } = this
+    this.encrypt = this.decrypt = 0
+    if (encrypt !== 0) this.evp.freeCipherContext(encrypt)
+    if (decrypt !== 0) this.evp.freeCipherContext(decrypt)
+  }
 }
 
 class OpensslAead implements Aead {
   private readonly evp: Evp
   private readonly contexts: ContextPair
+  private readonly slab: Slab
   private readonly base: number
 
   constructor(library: Evp, contexts: ContextPair, slab: Slab) {
     this.evp = library
     this.contexts = contexts
+    this.slab = slab
     this.base = slab.address
   }
 
   seal(nonce: number, aad: number, aadLen: number, src: number, len: number, dst: number, icv: number): void {
     const b = this.base
-    this.evp.seal(this.contexts.encrypt, b + nonce, b + aad, aadLen, b + src, len, b + dst, b + icv)
+    const { encrypt } = this.contexts
+    if (encrypt !== 0 && this.evp.seal(encrypt, b + nonce, b + aad, aadLen, b + src, len, b + dst, b + icv))
+      return
+    // Refused: in place, the plaintext still stands there. What leaves instead is nothing that a peer would accept.
+    this.slab.bytes.fill(0, dst, dst + len)
+    this.slab.bytes.fill(0, icv, icv + TAG_LEN)
   }
 
   open(
@@ -109,47 +136,55 @@ class OpensslAead implements Aead {
     icv: number,
   ): boolean {
     const b = this.base
-    return this.evp.open(this.contexts.decrypt, b + nonce, b + aad, aadLen, b + src, len, b + dst, b + icv)
+    const { decrypt } = this.contexts
+    return decrypt !== 0 && this.evp.open(decrypt, b + nonce, b + aad, aadLen, b + src, len, b + dst, b + icv)
   }
 
   destroy(): void {
-    free(this.evp, this.contexts)
+    this.contexts.free()
   }
 }
 
 class OpensslCbc implements Cipher {
   private readonly evp: Evp
   private readonly contexts: ContextPair
+  private readonly slab: Slab
   private readonly base: number
 
   constructor(library: Evp, contexts: ContextPair, slab: Slab) {
     this.evp = library
     this.contexts = contexts
+    this.slab = slab
     this.base = slab.address
   }
 
   encrypt(iv: number, src: number, len: number, dst: number): void {
     const b = this.base
-    this.evp.encrypt(this.contexts.encrypt, b + iv, b + src, len, b + dst)
+    const { encrypt } = this.contexts
+    // Refused: as in OpensslAead.
+    if (encrypt === 0 || !this.evp.encrypt(encrypt, b + iv, b + src, len, b + dst))
+      this.slab.bytes.fill(0, dst, dst + len)
   }
 
   decrypt(iv: number, src: number, len: number, dst: number): void {
     const b = this.base
-    this.evp.decrypt(this.contexts.decrypt, b + iv, b + src, len, b + dst)
+    const { decrypt } = this.contexts
+    if (decrypt === 0 || !this.evp.decrypt(decrypt, b + iv, b + src, len, b + dst))
+      this.slab.bytes.fill(0, dst, dst + len)
   }
 
   destroy(): void {
-    free(this.evp, this.contexts)
+    this.contexts.free()
   }
 }
 
 class OpensslHmac implements Mac {
   readonly icvLength: number
   private readonly evp: Evp
-  private readonly context: number
+  private context: number
   private readonly slab: Slab
   /** The whole HMAC, before truncation. */
-  private readonly memory = new NativeMemory(MAC_MAX)
+  private readonly full = new NativeMemory(MAC_MAX)
 
   constructor(library: Evp, context: number, icvLength: number, slab: Slab) {
     this.evp = library
@@ -158,20 +193,24 @@ class OpensslHmac implements Mac {
     this.slab = slab
   }
 
-  private hmac(at: number, len: number, tail: number, tailLen: number): Uint8Array {
+  private hmac(at: number, len: number, tail: number, tailLen: number): boolean {
     const b = this.slab.address
-    this.evp.hmac(this.context, b + at, len, b + tail, tailLen, this.memory.address)
-    return this.memory.bytes
+    return (
+      this.context !== 0 && this.evp.hmac(this.context, b + at, len, b + tail, tailLen, this.full.address)
+    )
   }
 
   compute(at: number, len: number, tail: number, tailLen: number, icv: number): void {
-    const full = this.hmac(at, len, tail, tailLen)
     const out = this.slab.bytes
+    const full = this.full.bytes
+    // Refused: the HMAC of the packet before must not go out again.
+    if (!this.hmac(at, len, tail, tailLen)) full.fill(0)
     for (let i = 0; i < this.icvLength; i++) out[icv + i] = full[i]!
   }
 
   verify(at: number, len: number, tail: number, tailLen: number, icv: number): boolean {
-    const full = this.hmac(at, len, tail, tailLen)
+    if (!this.hmac(at, len, tail, tailLen)) return false
+    const full = this.full.bytes
     const given = this.slab.bytes
     let diff = 0
     for (let i = 0; i < this.icvLength; i++) diff |= full[i]! ^ given[icv + i]!
@@ -179,7 +218,8 @@ class OpensslHmac implements Mac {
   }
 
   destroy(): void {
-    this.evp.freeHmac(this.context)
-    this.memory.bytes.fill(0)
+    if (this.context !== 0) this.evp.freeHmac(this.context)
+    this.context = 0
+    this.full.bytes.fill(0)
   }
 }

@@ -1,7 +1,14 @@
 import { EXCHANGE, type IkeHeader, VERSION_1 } from '../../wire/ike/header.js'
 import { emitMessage, type PayloadInit } from '../../wire/ike/payloads.js'
-import { type DeletePayload, emitDelete, emitNotify, type NotifyPayload, parseDelete, parseNotify } from '../../wire/ike/v1/notify.js'
-import { DOI_IPSEC, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
+import {
+  type DeletePayload,
+  emitDelete,
+  emitNotify,
+  type NotifyPayload,
+  parseDelete,
+  parseNotify,
+} from '../../wire/ike/v1/notify.js'
+import { DOI_IPSEC, type NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import { hash1, phase2Iv } from './keymat.js'
 import type { Phase1Keys } from './main-mode-states.js'
 import { PayloadSet, RULES } from './message-rules.js'
@@ -19,7 +26,11 @@ export interface Protection {
 }
 
 /** A whole message. */
-export function sealInformational(p: Protection, messageId: number, payloads: readonly PayloadInit[]): Uint8Array {
+export function sealInformational(
+  p: Protection,
+  messageId: number,
+  payloads: readonly PayloadInit[],
+): Uint8Array {
   const { prfId, a, key } = p.keys
   const hashed = withHash(payloads, (rest) => hash1(prfId, a, messageId, rest))
   const head = { ci: p.ci, cr: p.cr, exchange: EXCHANGE.INFORMATIONAL_V1, messageId }
@@ -44,7 +55,11 @@ export interface Information {
  * @returns undefined when HASH(1) does not verify
  * @throws WireError
  */
-export function openInformational(p: Protection, header: IkeHeader, message: Uint8Array): Information | undefined {
+export function openInformational(
+  p: Protection,
+  header: IkeHeader,
+  message: Uint8Array,
+): Information | undefined {
   const { prfId, a, key } = p.keys
   const opened = open(header, message, key, phase2Iv(prfId, p.lastBlock, header.messageId, BLOCK))
   if (!verifyHash(opened, (rest) => hash1(prfId, a, header.messageId, rest))) return undefined

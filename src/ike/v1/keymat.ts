@@ -67,12 +67,22 @@ export function encryptionKey(prfId: number, e: Uint8Array, length: number): Uin
 }
 
 /** HASH_I. @param sai SA payload body of message 1 @param idii ID payload body */
-export const hashI = (prfId: number, skeyid: Uint8Array, x: Phase1Exchange, sai: Uint8Array, idii: Uint8Array) =>
-  prf(prfId, skeyid, x.gxi, x.gxr, x.ci, x.cr, sai, idii)
+export const hashI = (
+  prfId: number,
+  skeyid: Uint8Array,
+  x: Phase1Exchange,
+  sai: Uint8Array,
+  idii: Uint8Array,
+) => prf(prfId, skeyid, x.gxi, x.gxr, x.ci, x.cr, sai, idii)
 
 /** HASH_R. @param sai SA payload body of message 1 @param idir ID payload body */
-export const hashR = (prfId: number, skeyid: Uint8Array, x: Phase1Exchange, sai: Uint8Array, idir: Uint8Array) =>
-  prf(prfId, skeyid, x.gxr, x.gxi, x.cr, x.ci, sai, idir)
+export const hashR = (
+  prfId: number,
+  skeyid: Uint8Array,
+  x: Phase1Exchange,
+  sai: Uint8Array,
+  idir: Uint8Array,
+) => prf(prfId, skeyid, x.gxr, x.gxi, x.cr, x.ci, sai, idir)
 
 const mid = (messageId: number): Uint8Array =>
   Uint8Array.of(messageId >>> 24, (messageId >>> 16) & 0xff, (messageId >>> 8) & 0xff, messageId & 0xff)
@@ -102,8 +112,12 @@ export const phase1Iv = (prfId: number, gxi: Uint8Array, gxr: Uint8Array, length
   hash(prfId, gxi, gxr).slice(0, length)
 
 /** IV of an exchange's first message: hash(last block of phase 1 | M-ID), RFC 2409 appendix B. */
-export const phase2Iv = (prfId: number, lastBlock: Uint8Array, messageId: number, length: number): Uint8Array =>
-  hash(prfId, lastBlock, mid(messageId)).slice(0, length)
+export const phase2Iv = (
+  prfId: number,
+  lastBlock: Uint8Array,
+  messageId: number,
+  length: number,
+): Uint8Array => hash(prfId, lastBlock, mid(messageId)).slice(0, length)
 
 export interface KeymatInput {
   readonly prfId: number

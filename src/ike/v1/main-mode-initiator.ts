@@ -17,16 +17,22 @@ import {
   identityBody,
   makeKeys,
   mergeCapabilities,
-  natDetection,
   NO_COOKIE,
   NONCE_LEN,
+  natDetection,
   phase1Of,
   readClear,
   says,
   vendors,
   wrongIdentity,
 } from './main-mode-parts.js'
-import type { MainModeContext, MainModeEvent, MainModeIn, MainModeOutcome, Received } from './main-mode-states.js'
+import type {
+  MainModeContext,
+  MainModeEvent,
+  MainModeIn,
+  MainModeOutcome,
+  Received,
+} from './main-mode-states.js'
 import { checkNonce, PayloadSet, RULES } from './message-rules.js'
 import { detectNat, type NatState, usesUdp } from './nat.js'
 import { choosePhase1, offerPhase1, ownPhase1Fields, phase1Fields } from './phase1-offer.js'
@@ -44,7 +50,10 @@ export function begin(
   if (offer === undefined) {
     wipe(e.psk)
     const own = c.peer.proposals.map(formatIkeProposal).join(', ')
-    return { next: FAILED, effects: [{ do: 'failed', reason: `IKEv1 can express none of our proposals: ${own}` }] }
+    return {
+      next: FAILED,
+      effects: [{ do: 'failed', reason: `IKEv1 can express none of our proposals: ${own}` }],
+    }
   }
   const sai = emitSa(offer)
   const message = clear(e.ci, NO_COOKIE, [{ type: PAYLOAD.SA, body: sai }, ...vendors(c)])
@@ -55,7 +64,12 @@ export function begin(
   }
 }
 
-export function sendKe(s: MainModeIn<'SA_SENT'>, e: Received, now: Millis, c: MainModeContext): MainModeOutcome {
+export function sendKe(
+  s: MainModeIn<'SA_SENT'>,
+  e: Received,
+  now: Millis,
+  c: MainModeContext,
+): MainModeOutcome {
   const set = readClear(e, RULES.sa)
   const cr = new Uint8Array(e.header.responderSpi)
   if (isZero(cr)) return refuse(s, 'unexpected')
@@ -63,7 +77,12 @@ export function sendKe(s: MainModeIn<'SA_SENT'>, e: Received, now: Millis, c: Ma
   const choice = answer.proposals.length === 1 ? choosePhase1(c.peer.proposals, answer) : undefined
   if (choice === undefined || answer.proposals[0]!.transforms.length !== 1) {
     const error = 'the peer chose what we did not offer'
-    return refuse(s, 'proposal-not-offered', error, explainMismatch(ownPhase1Fields(c.peer.proposals), phase1Fields(answer)))
+    return refuse(
+      s,
+      'proposal-not-offered',
+      error,
+      explainMismatch(ownPhase1Fields(c.peer.proposals), phase1Fields(answer)),
+    )
   }
   const capabilities = capabilitiesOf(set)
   const share = c.keyShare(choice.proposal.group)
@@ -78,12 +97,31 @@ export function sendKe(s: MainModeIn<'SA_SENT'>, e: Received, now: Millis, c: Ma
   const received = new Uint8Array(e.message)
   const sending = firstSending(message, now, c)
   return {
-    next: { kind: 'KE_SENT', ci, cr, psk, sai, path, choice, capabilities, share, ni, claimed, received, sending },
+    next: {
+      kind: 'KE_SENT',
+      ci,
+      cr,
+      psk,
+      sai,
+      path,
+      choice,
+      capabilities,
+      share,
+      ni,
+      claimed,
+      received,
+      sending,
+    },
     effects: [{ do: 'send', path, message }],
   }
 }
 
-export function sendAuth(s: MainModeIn<'KE_SENT'>, e: Received, now: Millis, c: MainModeContext): MainModeOutcome {
+export function sendAuth(
+  s: MainModeIn<'KE_SENT'>,
+  e: Received,
+  now: Millis,
+  c: MainModeContext,
+): MainModeOutcome {
   const set = readClear(e, RULES.ke)
   const { ci, cr, ni, choice, psk, sai } = s
   const prfId = choice.proposal.prf
@@ -106,7 +144,8 @@ export function sendAuth(s: MainModeIn<'KE_SENT'>, e: Received, now: Millis, c: 
     { type: PAYLOAD.ID, body: idii },
     { type: PAYLOAD.HASH, body: hashI(prfId, made.skeyid, x, sai, idii) },
   ]
-  if (c.initialContact) payloads.push(notifyPayload(NOTIFY.INITIAL_CONTACT, PROTOCOL.ISAKMP, cookiePair(ci, cr)))
+  if (c.initialContact)
+    payloads.push(notifyPayload(NOTIFY.INITIAL_CONTACT, PROTOCOL.ISAKMP, cookiePair(ci, cr)))
   const sealed = seal(headOf(ci, cr), payloads, made.keys.key, phase1Iv(prfId, x.gxi, x.gxr, BLOCK))
   wipe(psk)
   s.share.destroy()
@@ -134,4 +173,3 @@ export function checkPeer(s: MainModeIn<'AUTH_SENT'>, e: Received, c: MainModeCo
     effects: [{ do: 'established', phase1, initialContact: says(set, NOTIFY.INITIAL_CONTACT) }],
   }
 }
-

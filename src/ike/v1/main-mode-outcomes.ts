@@ -25,12 +25,17 @@ export function firstSending(message: Uint8Array, now: Millis, c: MainModeContex
 const SILENCE = {
   SA_SENT:
     'no answer to message 1: the peer is unreachable on UDP 500, does not run IKEv1, or does not know our address',
-  KE_SENT: 'no answer to message 3: the way to or from the peer loses long messages, or the peer refuses our group',
+  KE_SENT:
+    'no answer to message 3: the way to or from the peer loses long messages, or the peer refuses our group',
   AUTH_SENT:
     'no answer to message 5: the pre-shared keys differ, the peer expects another identity, or UDP 4500 is blocked (its log tells which)',
 } as const
 
-export function again(s: MainModeIn<'SA_SENT' | 'KE_SENT' | 'AUTH_SENT'>, now: Millis, c: MainModeContext): MainModeOutcome {
+export function again(
+  s: MainModeIn<'SA_SENT' | 'KE_SENT' | 'AUTH_SENT'>,
+  now: Millis,
+  c: MainModeContext,
+): MainModeOutcome {
   const { message, times } = s.sending
   const wait = c.limits.retransmitMs[times]
   if (wait === undefined) return fail(s, SILENCE[s.kind])
@@ -48,7 +53,11 @@ export const repeated = (s: MainModeState): MainModeOutcome => ({
   effects: [{ do: 'count', counter: 'ike.repeated' }],
 })
 
-export function answerAgain(s: MainModeIn<'SA_ANSWERED' | 'KE_ANSWERED'>, path: Path, c: MainModeContext): MainModeOutcome {
+export function answerAgain(
+  s: MainModeIn<'SA_ANSWERED' | 'KE_ANSWERED'>,
+  path: Path,
+  c: MainModeContext,
+): MainModeOutcome {
   if (s.repeats >= c.limits.repeats) return refuse(s, 'repeat-limit')
   return { next: { ...s, repeats: s.repeats + 1 }, effects: repetition(path, s.answer) }
 }
@@ -101,7 +110,8 @@ export function refuse(
 ): MainModeOutcome {
   return {
     next,
-    effects: [{ do: 'refuse', cause, ...(error !== undefined && { error }), ...(fields !== undefined && { fields }) }],
+    effects: [
+      { do: 'refuse', cause, ...(error !== undefined && { error }), ...(fields !== undefined && { fields }) },
+    ],
   }
 }
-

@@ -10,7 +10,14 @@ import { VENDOR_ID, vendorOf } from '../../wire/ike/v1/vendor-ids.js'
 import { formatIdentity, type Identity, sameIdentity } from '../identity.js'
 import { copyPath, type Path } from '../path.js'
 import { deriveSkeyids, encryptionKey, type Phase1Exchange, skeyidPsk } from './keymat.js'
-import type { Capabilities, MainModeContext, MainModeIn, Phase1, Phase1Keys, Received } from './main-mode-states.js'
+import type {
+  Capabilities,
+  MainModeContext,
+  MainModeIn,
+  Phase1,
+  Phase1Keys,
+  Received,
+} from './main-mode-states.js'
 import { type MessageRules, PayloadSet } from './message-rules.js'
 import { natPayloads } from './nat.js'
 
@@ -19,7 +26,12 @@ import { natPayloads } from './nat.js'
 export const NONCE_LEN = 32
 export const NO_COOKIE: Uint8Array = new Uint8Array(8)
 
-export const headOf = (ci: Uint8Array, cr: Uint8Array) => ({ ci, cr, exchange: EXCHANGE.MAIN_MODE, messageId: 0 })
+export const headOf = (ci: Uint8Array, cr: Uint8Array) => ({
+  ci,
+  cr,
+  exchange: EXCHANGE.MAIN_MODE,
+  messageId: 0,
+})
 
 export function clear(ci: Uint8Array, cr: Uint8Array, payloads: readonly PayloadInit[]): Uint8Array {
   const head = { initiatorSpi: ci, responderSpi: cr, version: VERSION_1, flags: 0, messageId: 0 }
@@ -28,7 +40,8 @@ export function clear(ci: Uint8Array, cr: Uint8Array, payloads: readonly Payload
 
 /** A message of the first four. @throws WireError */
 export function readClear(e: Received, rules: MessageRules): PayloadSet {
-  if ((e.header.flags & FLAG.ENCRYPTION) !== 0) throw new WireError('header.flags', 19, 'is encrypted too early')
+  if ((e.header.flags & FLAG.ENCRYPTION) !== 0)
+    throw new WireError('header.flags', 19, 'is encrypted too early')
   const payloads = parsePayloads(e.message.subarray(IKE_HEADER_LEN), e.header.nextPayload)
   return new PayloadSet(payloads, rules)
 }
@@ -71,8 +84,13 @@ export function natDetection(
   c: MainModeContext,
 ): PayloadInit[] {
   if (!peer.natT || c.peer.encapsulation === 'raw') return []
-  const claim = claimed ? c.random(natPayloads(prfId, ci, cr, path.local, path.remote, undefined)[0].length) : undefined
-  return natPayloads(prfId, ci, cr, path.local, path.remote, claim).map((body) => ({ type: PAYLOAD.NAT_D, body }))
+  const claim = claimed
+    ? c.random(natPayloads(prfId, ci, cr, path.local, path.remote, undefined)[0].length)
+    : undefined
+  return natPayloads(prfId, ci, cr, path.local, path.remote, claim).map((body) => ({
+    type: PAYLOAD.NAT_D,
+    body,
+  }))
 }
 
 export const says = (set: PayloadSet, type: number): boolean =>

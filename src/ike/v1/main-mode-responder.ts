@@ -16,9 +16,9 @@ import {
   identityBody,
   makeKeys,
   mergeCapabilities,
-  natDetection,
   NO_COOKIE,
   NONCE_LEN,
+  natDetection,
   phase1Of,
   readClear,
   says,
@@ -64,12 +64,30 @@ export function answerSa(e: Received, now: Millis, c: MainModeContext): MainMode
   const received = new Uint8Array(e.message)
   const until = now + c.limits.halfOpenMs
   return {
-    next: { kind: 'SA_ANSWERED', ci, cr, psk, sai, path, choice, capabilities, received, answer, repeats: 0, until },
+    next: {
+      kind: 'SA_ANSWERED',
+      ci,
+      cr,
+      psk,
+      sai,
+      path,
+      choice,
+      capabilities,
+      received,
+      answer,
+      repeats: 0,
+      until,
+    },
     effects: [{ do: 'send', path, message: answer }],
   }
 }
 
-export function answerKe(s: MainModeIn<'SA_ANSWERED'>, e: Received, now: Millis, c: MainModeContext): MainModeOutcome {
+export function answerKe(
+  s: MainModeIn<'SA_ANSWERED'>,
+  e: Received,
+  now: Millis,
+  c: MainModeContext,
+): MainModeOutcome {
   const set = readClear(e, RULES.ke)
   const { ci, cr, psk, sai, choice } = s
   const prfId = choice.proposal.prf
@@ -85,7 +103,10 @@ export function answerKe(s: MainModeIn<'SA_ANSWERED'>, e: Received, now: Millis,
   const natD = set.all(PAYLOAD.NAT_D)
   const natT = capabilities.natT && natD.length > 0 && c.peer.encapsulation !== 'raw'
   const claimed = natT && claimsNat(capabilities, c)
-  const nat: NatState = { ...detectNat(prfId, ci, cr, natT ? natD : [], e.path.local, e.path.remote), claimed }
+  const nat: NatState = {
+    ...detectNat(prfId, ci, cr, natT ? natD : [], e.path.local, e.path.remote),
+    claimed,
+  }
   const path = copyPath(e.path)
   const answer = clear(ci, cr, [
     { type: PAYLOAD.KE, body: share.publicValue },
@@ -114,7 +135,9 @@ export function admit(s: MainModeIn<'KE_ANSWERED'>, e: Received, c: MainModeCont
     lastIv = opened.nextIv
   } catch (error) {
     if (!(error instanceof WireError)) throw error
-    return refuse(s, 'undecryptable', 'message 5 does not decrypt: the pre-shared keys differ', { why: error.message })
+    return refuse(s, 'undecryptable', 'message 5 does not decrypt: the pre-shared keys differ', {
+      why: error.message,
+    })
   }
   const idii = set.need(PAYLOAD.ID)
   if (!equalSecret(set.need(PAYLOAD.HASH), hashI(prfId, skeyid, x, s.sai, idii)))
@@ -138,4 +161,3 @@ export function admit(s: MainModeIn<'KE_ANSWERED'>, e: Received, c: MainModeCont
     ],
   }
 }
-

@@ -13,10 +13,16 @@ import type { MainModeContext, MainModeEffect, MainModeEvent, MainModeState } fr
 export const MAIN_MODE: Table<MainModeState, MainModeEvent, MainModeContext, MainModeEffect> = {
   IDLE: {
     BEGIN: { story: 'send message 1: our proposals', run: (_s, e, now, c) => begin(e, now, c) },
-    FIRST: { story: 'message 1: choose a proposal, send message 2', run: (_s, e, now, c) => answerSa(e, now, c) },
+    FIRST: {
+      story: 'message 1: choose a proposal, send message 2',
+      run: (_s, e, now, c) => answerSa(e, now, c),
+    },
   },
   SA_SENT: {
-    MESSAGE: { story: 'message 2: proposal agreed, send message 3', run: (s, e, now, c) => sendKe(s, e, now, c) },
+    MESSAGE: {
+      story: 'message 2: proposal agreed, send message 3',
+      run: (s, e, now, c) => sendKe(s, e, now, c),
+    },
     DUE: { story: 'message 1 not answered', run: (s, _e, now, c) => again(s, now, c) },
   },
   KE_SENT: {
@@ -32,12 +38,21 @@ export const MAIN_MODE: Table<MainModeState, MainModeEvent, MainModeContext, Mai
   },
   SA_ANSWERED: {
     MESSAGE: { story: 'message 3: keys made, send message 4', run: (s, e, now, c) => answerKe(s, e, now, c) },
-    REPEAT: { story: 'message 1 repeated, repeat message 2', run: (s, e, _now, c) => answerAgain(s, e.path, c) },
+    REPEAT: {
+      story: 'message 1 repeated, repeat message 2',
+      run: (s, e, _now, c) => answerAgain(s, e.path, c),
+    },
     DUE: { story: 'message 3 did not come', run: (s) => fail(s, 'message 3 did not come') },
   },
   KE_ANSWERED: {
-    MESSAGE: { story: 'message 5: the peer is who it should be, send message 6', run: (s, e, _n, c) => admit(s, e, c) },
-    REPEAT: { story: 'message 3 repeated, repeat message 4', run: (s, e, _now, c) => answerAgain(s, e.path, c) },
+    MESSAGE: {
+      story: 'message 5: the peer is who it should be, send message 6',
+      run: (s, e, _n, c) => admit(s, e, c),
+    },
+    REPEAT: {
+      story: 'message 3 repeated, repeat message 4',
+      run: (s, e, _now, c) => answerAgain(s, e.path, c),
+    },
     DUE: { story: 'no valid message 5 came', run: (s) => fail(s, 'no valid message 5 came') },
   },
   ESTABLISHED: {
@@ -45,4 +60,3 @@ export const MAIN_MODE: Table<MainModeState, MainModeEvent, MainModeContext, Mai
   },
   FAILED: {},
 }
-

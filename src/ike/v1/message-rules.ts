@@ -47,7 +47,8 @@ export class PayloadSet {
     this.payloads = payloads
     for (const [type, min, max] of rules) {
       const n = this.all(type).length
-      if (n < min || n > max) throw new WireError(`payload ${type}`, 0, `is there ${n} times, not ${min} to ${max}`)
+      if (n < min || n > max)
+        throw new WireError(`payload ${type}`, 0, `is there ${n} times, not ${min} to ${max}`)
     }
   }
 
@@ -70,6 +71,7 @@ export class PayloadSet {
 
 /** RFC 2409 section 5: nonces have 8 to 256 octets. @throws WireError */
 export function checkNonce(body: Uint8Array): Uint8Array {
-  if (body.length < 8 || body.length > 256) throw new WireError('NONCE', 0, `has ${body.length} octets, not 8 to 256`)
+  if (body.length < 8 || body.length > 256)
+    throw new WireError('NONCE', 0, `has ${body.length} octets, not 8 to 256`)
   return body
 }

@@ -86,7 +86,8 @@ export function choosePhase1(ours: readonly IkeProposal[], sa: SaPayload): Phase
 }
 
 /** All that the peer offers, for log lines. */
-export const phase1Fields = (sa: SaPayload): Fields[] => transformsOf(sa).map((o) => fieldsOfTransform(o.transform))
+export const phase1Fields = (sa: SaPayload): Fields[] =>
+  transformsOf(sa).map((o) => fieldsOfTransform(o.transform))
 /** All that we have, for log lines. */
 export const ownPhase1Fields = (proposals: readonly IkeProposal[]): Fields[] =>
   expressible(proposals).map(fieldsOfProposal)

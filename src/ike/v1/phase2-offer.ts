@@ -134,7 +134,10 @@ export function choosePhase2(variants: readonly Phase2Variant[], sa: SaPayload):
         seconds: life(transform, LIFE.SECONDS),
         kilobytes: life(transform, LIFE.KILOBYTES),
       },
-      answer: (spi) => ({ ...sa, proposals: [{ ...proposal, spi: spiOctets(spi), transforms: [transform] }] }),
+      answer: (spi) => ({
+        ...sa,
+        proposals: [{ ...proposal, spi: spiOctets(spi), transforms: [transform] }],
+      }),
     }
   }
   return undefined
@@ -208,7 +211,8 @@ function fieldsOfTransform(p: Proposal, t: Transform): Fields {
   for (const [type, value] of values) rest[`attribute ${type}`] = String(value)
   if (p.protocol === PROTOCOL.ESP) {
     const encr = encrOfEspTransform(t.id)
-    const encryption = encr === undefined ? espTransformName(t.id) : formatCipher({ id: encr, keyBits: keyBits ?? 0 })
+    const encryption =
+      encr === undefined ? espTransformName(t.id) : formatCipher({ id: encr, keyBits: keyBits ?? 0 })
     return { protocol: 'esp', encryption, integrity, ...common, ...rest }
   }
   if (p.protocol === PROTOCOL.AH) {

@@ -5,7 +5,7 @@ import type { IkeHeader } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { type NotifyPayload, spiNumber } from '../../wire/ike/v1/notify.js'
 import { isErrorNotify, NOTIFY, notifyName, PROTOCOL } from '../../wire/ike/v1/numbers.js'
-import { softPart } from '../children.js'
+import { softPart } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import type { IkeSa, IkeSaOwner } from '../ike-sa.js'
@@ -161,8 +161,10 @@ export class Phase2 {
   private firstOfQuickMode(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
     const { messageId } = header
     if (this.messageIds.has(messageId)) return this.owner.refuse(now, 'message-id-reused')
-    if (this.messageIds.size >= this.owner.limits.messageIds) return this.owner.refuse(now, 'message-id-limit')
-    if (this.exchanges.size >= this.owner.limits.exchangesPerSa) return this.owner.refuse(now, 'exchange-limit')
+    if (this.messageIds.size >= this.owner.limits.messageIds)
+      return this.owner.refuse(now, 'message-id-limit')
+    if (this.exchanges.size >= this.owner.limits.exchangesPerSa)
+      return this.owner.refuse(now, 'exchange-limit')
     const exchange: Exchange = { messageId, state: { kind: 'IDLE' } }
     this.quickMode(now, exchange, { kind: 'FIRST', header, message, path })
   }
@@ -180,7 +182,8 @@ export class Phase2 {
     else this.exchanges.set(x.messageId, x)
     const authentic = next.kind !== before && 'message' in event
     if (authentic) this.heard(now, event.path, x.messageId)
-    if (before !== next.kind && next.kind !== 'CLOSED') this.host.tell(`Quick Mode: ${t.story}`, next.kind, x.messageId)
+    if (before !== next.kind && next.kind !== 'CLOSED')
+      this.host.tell(`Quick Mode: ${t.story}`, next.kind, x.messageId)
     for (const e of effects) this.applyQuickMode(now, x, event, e)
   }
 
@@ -207,7 +210,8 @@ export class Phase2 {
       case 'refuse':
         if (e.authentic && 'message' in event) this.heard(now, event.path, x.messageId)
         this.owner.refuse(now, e.cause, e.error, e.fields)
-        if (e.notify !== undefined) this.inform([notifyPayload(e.notify.type, e.notify.protocol, e.notify.spi)])
+        if (e.notify !== undefined)
+          this.inform([notifyPayload(e.notify.type, e.notify.protocol, e.notify.spi)])
         return
       case 'count':
         return this.owner.env.count(e.counter)
@@ -243,7 +247,8 @@ export class Phase2 {
   /** An encrypted message of exchange type 5. @throws WireError */
   receiveInformational(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
     if (this.messageIds.has(header.messageId)) return this.owner.refuse(now, 'message-id-reused')
-    if (this.messageIds.size >= this.owner.limits.messageIds) return this.owner.refuse(now, 'message-id-limit')
+    if (this.messageIds.size >= this.owner.limits.messageIds)
+      return this.owner.refuse(now, 'message-id-limit')
     const information = openInformational(protectionOf(this.phase1), header, message)
     if (information === undefined) return this.owner.refuse(now, 'bad-hash')
     this.heard(now, path, header.messageId)
@@ -271,21 +276,24 @@ export class Phase2 {
     const { ci, cr } = this.phase1
     if (n.type === NOTIFY.R_U_THERE || n.type === NOTIFY.R_U_THERE_ACK) {
       const sequence = dpdSequence(n)
-      if (sequence === undefined || !equalOctets(n.spi, cookiePair(ci, cr))) return this.owner.refuse(now, 'bad-dpd')
+      if (sequence === undefined || !equalOctets(n.spi, cookiePair(ci, cr)))
+        return this.owner.refuse(now, 'bad-dpd')
       // An acknowledgement has done its work by being authentic and new: its message ID is good for one message.
       if (n.type === NOTIFY.R_U_THERE) this.inform([dpdPayload(NOTIFY.R_U_THERE_ACK, ci, cr, sequence)])
       return
     }
     if (!isErrorNotify(n.type)) return this.owner.env.count('ike.notify-ignored')
     const sent = [...this.exchanges.values()].filter((x) => x.state.kind === 'SENT')
-    const meant = sent.find(({ state: s }) => s.kind === 'SENT' && n.spi.length === 4 && spiNumber(n.spi) === s.spi)
+    const meant = sent.find(
+      ({ state: s }) => s.kind === 'SENT' && n.spi.length === 4 && spiNumber(n.spi) === s.spi,
+    )
     const exchange = meant ?? (n.spi.length !== 4 && sent.length === 1 ? sent[0] : undefined)
     const name = notifyName(n.type)
     if (exchange !== undefined) return this.quickMode(now, exchange, { kind: 'REFUSED', notify: name })
     this.owner.refuse(now, 'error-notify', `the peer says ${name}`)
   }
 
-  private askAlive(now: Millis, est: Established): void {
+  private askAlive(now: Millis): void {
     const { dpd } = this
     if (dpd === undefined) return
     const idle = this.owner.inboundIdleMs()

@@ -1,7 +1,13 @@
 import { equalSecret } from '../../bytes/octets.js'
 import { WireError } from '../../errors.js'
 import { emitIkeHeader, IKE_HEADER_LEN, type IkeHeader, VERSION_1 } from '../../wire/ike/header.js'
-import { emitPayloads, PAYLOAD_HEADER_LEN, type Payload, type PayloadInit, parsePayloads } from '../../wire/ike/payloads.js'
+import {
+  emitPayloads,
+  PAYLOAD_HEADER_LEN,
+  type Payload,
+  type PayloadInit,
+  parsePayloads,
+} from '../../wire/ike/payloads.js'
 import { FLAG, PAYLOAD } from '../../wire/ike/v1/numbers.js'
 import { aesCbcDecrypt, aesCbcEncrypt, BLOCK } from './primitives.js'
 
@@ -86,7 +92,9 @@ export function behindFirst(o: Opened): Uint8Array {
 /** Whether the message begins with a HASH payload that says what `expected` makes of the octets behind it. */
 export function verifyHash(o: Opened, expected: (rest: Uint8Array) => Uint8Array): boolean {
   const first = o.payloads[0]
-  return first !== undefined && first.type === PAYLOAD.HASH && equalSecret(first.body, expected(behindFirst(o)))
+  return (
+    first !== undefined && first.type === PAYLOAD.HASH && equalSecret(first.body, expected(behindFirst(o)))
+  )
 }
 
 /** The payloads with a HASH over them in front. */

@@ -26,11 +26,16 @@ import {
   configured,
   headOf,
   makeKeys,
-  natOa,
   NONCE_LEN,
+  natOa,
   sharedSecret,
 } from './quick-mode-parts.js'
-import { forgetQuickMode, type QuickModeContext, type QuickModeIn, type QuickModeOutcome } from './quick-mode-states.js'
+import {
+  forgetQuickMode,
+  type QuickModeContext,
+  type QuickModeIn,
+  type QuickModeOutcome,
+} from './quick-mode-states.js'
 import { idsOf, sameIds } from './selectors.js'
 
 // Quick Mode from the initiator's side: messages 1 and 3.
@@ -72,7 +77,12 @@ export function begin(child: ChildConfig, now: Millis, c: QuickModeContext): Qui
 const singleTransform = (sa: SaPayload): boolean =>
   sa.proposals.length === 1 && sa.proposals[0]!.transforms.length === 1
 
-export function finish(s: QuickModeIn<'SENT'>, e: Received, now: Millis, c: QuickModeContext): QuickModeOutcome {
+export function finish(
+  s: QuickModeIn<'SENT'>,
+  e: Received,
+  now: Millis,
+  c: QuickModeContext,
+): QuickModeOutcome {
   const { prfId, a, key } = c.phase1
   const opened = open(e.header, e.message, key, s.iv)
   if (!verifyHash(opened, (rest) => hash2(prfId, a, c.messageId, s.ni, rest))) return unverified(s)
@@ -110,4 +120,3 @@ export function finish(s: QuickModeIn<'SENT'>, e: Received, now: Millis, c: Quic
     return fail(s, s.child, `message 2 is malformed: ${error.message}`)
   }
 }
-

@@ -32,7 +32,10 @@ export function repeatFirst(s: QuickModeIn<'SENT'>, now: Millis, c: QuickModeCon
   const { message, times } = s.sending
   const wait = c.limits.retransmitMs[times]
   if (wait === undefined) return fail(s, s.child, 'no answer to Quick Mode message 1', true)
-  return { next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } }, effects: resent(message) }
+  return {
+    next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } },
+    effects: resent(message),
+  }
 }
 
 /** Message 3 has no answer of its own, so that the responder has to ask for it with message 2. */
@@ -41,7 +44,10 @@ export function remind(s: QuickModeIn<'ANSWERED'>, now: Millis, c: QuickModeCont
   const { message, times } = s.sending
   const wait = c.limits.retransmitMs[times]
   if (wait === undefined) return abandon(s)
-  return { next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } }, effects: resent(message) }
+  return {
+    next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } },
+    effects: resent(message),
+  }
 }
 
 export function repeatSecond(s: QuickModeIn<'ANSWERED'>, c: QuickModeContext): QuickModeOutcome {
@@ -72,7 +78,12 @@ export function abandon(s: QuickModeIn<'ANSWERED'>): QuickModeOutcome {
 }
 
 /** @param silent the peer did not answer at all */
-export function fail(s: QuickModeState, child: ChildConfig, reason: string, silent = false): QuickModeOutcome {
+export function fail(
+  s: QuickModeState,
+  child: ChildConfig,
+  reason: string,
+  silent = false,
+): QuickModeOutcome {
   forgetQuickMode(s)
   return { next: CLOSED, effects: [{ do: 'failed', child, reason, silent }] }
 }
@@ -98,7 +109,13 @@ export function decline(
     spi: new Uint8Array(proposal?.spi ?? []),
   }
   const cause = notify.toLowerCase().replaceAll('_', '-')
-  const effect = { do: 'refuse', cause, authentic: true, error: `${notify}: ${error}`, fields, notify: answer } as const
+  const effect = {
+    do: 'refuse',
+    cause,
+    authentic: true,
+    error: `${notify}: ${error}`,
+    fields,
+    notify: answer,
+  } as const
   return { next: { kind: 'IDLE' }, effects: [effect] }
 }
-

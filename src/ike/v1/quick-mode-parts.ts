@@ -47,7 +47,10 @@ export function natOa(v: Phase2Variant, initiator: Uint8Array, responder: Uint8A
   return originalAddresses(initiator, responder).map((body) => ({ type: PAYLOAD.NAT_OA, body }))
 }
 
-export const configured = (child: ChildConfig): SelectorPair => ({ local: child.localTs[0]!, remote: child.remoteTs[0]! })
+export const configured = (child: ChildConfig): SelectorPair => ({
+  local: child.localTs[0]!,
+  remote: child.remoteTs[0]!,
+})
 
 /** g^xy of Quick Mode: empty without PFS; undefined when the peer's value is missing or not valid. */
 export function sharedSecret(
@@ -88,7 +91,12 @@ export function agree(
 /** Octets of KEYMAT: cipher key and salt, then integrity key. */
 function keymatLength(p: ChildProposal): number {
   const cipher = p.encryption === undefined ? undefined : encryptionInfo(p.encryption.id)
-  const key = cipher === undefined ? 0 : cipher.hasKeyLengthAttribute ? p.encryption!.keyBits / 8 : cipher.keyLengths[0]!
+  const key =
+    cipher === undefined
+      ? 0
+      : cipher.hasKeyLengthAttribute
+        ? p.encryption!.keyBits / 8
+        : cipher.keyLengths[0]!
   return key + (cipher?.saltLength ?? 0) + (integrityInfo(p.integrity)?.keyLength ?? 0)
 }
 

@@ -13,7 +13,7 @@ import { choosePhase2, ownPhase2Fields, phase2Fields, variantsOf } from './phase
 import { BLOCK } from './primitives.js'
 import { open, seal, verifyHash, withHash } from './protection.js'
 import { decline, refusal, settle, unverified } from './quick-mode-outcomes.js'
-import { agree, carriedAs, headOf, makeKeys, natOa, NONCE_LEN, sharedSecret } from './quick-mode-parts.js'
+import { agree, carriedAs, headOf, makeKeys, NONCE_LEN, natOa, sharedSecret } from './quick-mode-parts.js'
 import type { QuickModeContext, QuickModeIn, QuickModeOutcome, QuickModeState } from './quick-mode-states.js'
 import { formatChildSelectors, formatPair, type SelectorPair, selectorsFrom, serves } from './selectors.js'
 
@@ -38,7 +38,10 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
   const found = findChild(set, sa, c)
   if (typeof found === 'string') {
     const ours = c.peer.children.map((child) => `${child.name}: ${formatChildSelectors(child)}`)
-    return decline(sa, 'INVALID_ID_INFORMATION', `no child for these selectors: ${found}`, { ours, theirs: found })
+    return decline(sa, 'INVALID_ID_INFORMATION', `no child for these selectors: ${found}`, {
+      ours,
+      theirs: found,
+    })
   }
   const { child, pair } = found
   const carried = carriedAs(child, 'responder', c)
@@ -57,7 +60,11 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
   const gxy = sharedSecret(share, set.first(PAYLOAD.KE), group)
   share?.destroy()
   if (gxy === undefined)
-    return decline(sa, 'INVALID_KEY_INFORMATION', `child ${child.name}: the public value in message 1 is not valid`)
+    return decline(
+      sa,
+      'INVALID_KEY_INFORMATION',
+      `child ${child.name}: the public value in message 1 is not valid`,
+    )
   const ni = new Uint8Array(set.need(PAYLOAD.NONCE))
   const nr = c.random(NONCE_LEN)
   const agreed = agree(child, 'responder', choice, c.newSpi(), pair, now)
@@ -73,7 +80,16 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
   const sealed = seal(headOf(c), hashed, key, opened.nextIv)
   const sending = { message: sealed.message, times: 1, dueAt: now + (c.limits.retransmitMs[0] ?? 0) }
   const received = new Uint8Array(e.message)
-  const state = { agreed, outboundKey: keys.outbound, ni, nr, iv: sealed.nextIv, received, repeats: 0, sending }
+  const state = {
+    agreed,
+    outboundKey: keys.outbound,
+    ni,
+    nr,
+    iv: sealed.nextIv,
+    received,
+    repeats: 0,
+    sending,
+  }
   return {
     next: { kind: 'ANSWERED', ...state },
     effects: [
@@ -83,7 +99,12 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
   }
 }
 
-export function confirm(s: QuickModeIn<'ANSWERED'>, e: Received, now: Millis, c: QuickModeContext): QuickModeOutcome {
+export function confirm(
+  s: QuickModeIn<'ANSWERED'>,
+  e: Received,
+  now: Millis,
+  c: QuickModeContext,
+): QuickModeOutcome {
   const { prfId, a, key } = c.phase1
   const opened = open(e.header, e.message, key, s.iv)
   const set = new PayloadSet(opened.payloads, RULES.quickLast)
@@ -116,4 +137,3 @@ function findChild(set: PayloadSet, sa: SaPayload, c: QuickModeContext): Found |
     return error.message
   }
 }
-

@@ -1,8 +1,21 @@
 import type { Table } from '../transition-table.js'
 import { begin, finish } from './quick-mode-initiator.js'
-import { abandon, fail, remind, repeatFirst, repeatLast, repeatSecond, settle } from './quick-mode-outcomes.js'
+import {
+  abandon,
+  fail,
+  remind,
+  repeatFirst,
+  repeatLast,
+  repeatSecond,
+  settle,
+} from './quick-mode-outcomes.js'
 import { answer, confirm } from './quick-mode-responder.js'
-import type { QuickModeContext, QuickModeEffect, QuickModeEvent, QuickModeState } from './quick-mode-states.js'
+import type {
+  QuickModeContext,
+  QuickModeEffect,
+  QuickModeEvent,
+  QuickModeState,
+} from './quick-mode-states.js'
 
 // Quick Mode, RFC 2409 section 5.5, with and without its own key exchange. All messages are encrypted.
 //
@@ -37,4 +50,3 @@ export const QUICK_MODE: Table<QuickModeState, QuickModeEvent, QuickModeContext,
   },
   CLOSED: {},
 }
-

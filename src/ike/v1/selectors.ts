@@ -77,7 +77,8 @@ export function sameIds(theirs: readonly Uint8Array[], ours: readonly Uint8Array
 export function serves(child: ChildConfig, pair: SelectorPair): boolean {
   const [local, moreLocal] = child.localTs
   const [remote, moreRemote] = child.remoteTs
-  if (local === undefined || remote === undefined || moreLocal !== undefined || moreRemote !== undefined) return false
+  if (local === undefined || remote === undefined || moreLocal !== undefined || moreRemote !== undefined)
+    return false
   return sameSelector(local, pair.local) && sameSelector(remote, pair.remote)
 }
 

@@ -17,13 +17,13 @@ const { ikev1_psk: cases } = JSON.parse(
 ) as { ikev1_psk: Record<string, string>[] }
 
 describe('SKEYID and its children, NIST CAVP', () => {
-  test.each(cases.map((c, i) => [`${i} ${c['hash']}`, c] as const))('%s', (_name, c) => {
+  test.each(cases.map((c, i) => [`${i} ${c.hash}`, c] as const))('%s', (_name, c) => {
     const at = (name: string): Uint8Array => fromHex(c[name]!)
-    const prfId = PRF_OF[c['hash']!]!
+    const prfId = PRF_OF[c.hash!]!
     const skeyid = skeyidPsk(prfId, at('psk'), at('ni'), at('nr'))
-    expect(hex(skeyid)).toBe(c['skeyid'])
+    expect(hex(skeyid)).toBe(c.skeyid)
     const s = deriveSkeyids(prfId, skeyid, at('gxy'), at('cky_i'), at('cky_r'))
-    expect([hex(s.d), hex(s.a), hex(s.e)]).toEqual([c['skeyid_d'], c['skeyid_a'], c['skeyid_e']])
+    expect([hex(s.d), hex(s.a), hex(s.e)]).toEqual([c.skeyid_d, c.skeyid_a, c.skeyid_e])
   })
 })
 

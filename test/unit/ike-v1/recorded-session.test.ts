@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { fromHex, hex } from '../../../src/bytes/octets.js'
 import { INTEG, PRF } from '../../../src/crypto/algorithms.js'
+import { parseIkeProposal } from '../../../src/ike/proposals.js'
 import {
   childKeymat,
   deriveSkeyids,
@@ -20,7 +21,6 @@ import { natHash } from '../../../src/ike/v1/nat.js'
 import { choosePhase1 } from '../../../src/ike/v1/phase1-offer.js'
 import { phase2Fields } from '../../../src/ike/v1/phase2-offer.js'
 import { lastBlock, open, seal, verifyHash } from '../../../src/ike/v1/protection.js'
-import { parseIkeProposal } from '../../../src/ike/proposals.js'
 import { EXCHANGE, IKE_HEADER_LEN, parseIkeHeader } from '../../../src/wire/ike/header.js'
 import { type Payload, parsePayloads } from '../../../src/wire/ike/payloads.js'
 import { parseId, selectorOfId } from '../../../src/wire/ike/v1/id.js'
@@ -82,10 +82,10 @@ const phase1Last = lastBlock(messages[5]!.bytes)
 
 describe('Main Mode', () => {
   test('keys', () => {
-    expect([hex(x.ci), hex(x.cr)]).toEqual([p1['cky_i'], p1['cky_r']])
-    expect(hex(skeyid)).toBe(p1['skeyid'])
-    expect([hex(s.d), hex(s.a), hex(s.e)]).toEqual([p1['skeyid_d'], p1['skeyid_a'], p1['skeyid_e']])
-    expect(hex(key)).toBe(p1['encryption_key'])
+    expect([hex(x.ci), hex(x.cr)]).toEqual([p1.cky_i, p1.cky_r])
+    expect(hex(skeyid)).toBe(p1.skeyid)
+    expect([hex(s.d), hex(s.a), hex(s.e)]).toEqual([p1.skeyid_d, p1.skeyid_a, p1.skeyid_e])
+    expect(hex(key)).toBe(p1.encryption_key)
   })
 
   test('proposals: the offer and the choice are read and written octet for octet', () => {
@@ -121,11 +121,11 @@ describe('Main Mode', () => {
   test('messages 5 and 6: IV chain, identities, HASH_I and HASH_R', () => {
     const sai = body(m1!, PAYLOAD.SA)
     const iv = phase1Iv(prfId, x.gxi, x.gxr, 16)
-    expect(hex(iv)).toBe(p1['initial_iv'])
+    expect(hex(iv)).toBe(p1.initial_iv)
     const five = open(messages[4]!.header, messages[4]!.bytes, key, iv)
     expect(hex(five.plaintext)).toBe(messages[4]!.plaintext)
     const idii = body(five.payloads, PAYLOAD.ID)
-    expect(hex(idii)).toBe(p1['idi_b'])
+    expect(hex(idii)).toBe(p1.idi_b)
     expect(hex(hashI(prfId, skeyid, x, sai, idii))).toBe(hex(body(five.payloads, PAYLOAD.HASH)))
     expect(parseNotify(body(five.payloads, PAYLOAD.NOTIFY)).type).toBe(NOTIFY.INITIAL_CONTACT)
     expect(hex(five.nextIv)).toBe(messages[5]!.iv)
@@ -172,7 +172,14 @@ describe('Quick Mode', () => {
 
   test('proposals, selectors and SPIs', () => {
     expect(phase2Fields(parseSa(body(one.payloads, PAYLOAD.SA)))).toEqual([
-      { protocol: 'esp', encryption: 'aes128', integrity: 'sha1', pfs: 'none', mode: 'tunnel in UDP', numbers: 'noesn' },
+      {
+        protocol: 'esp',
+        encryption: 'aes128',
+        integrity: 'sha1',
+        pfs: 'none',
+        mode: 'tunnel in UDP',
+        numbers: 'noesn',
+      },
     ])
     const ids = one.payloads.filter((p) => p.type === PAYLOAD.ID).map((p) => selectorOfId(parseId(p.body)))
     expect(ids.map(formatSelector)).toEqual(['10.99.1.1/32', '10.99.2.1/32'])

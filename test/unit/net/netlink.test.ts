@@ -123,7 +123,9 @@ describe('nf_tables expressions', () => {
 
   test('addresses are where their family has them', () => {
     const offsets = (['source', 'destination'] as const).flatMap((side) =>
-      ['10.0.0.1', 'fd00::1'].map((ip) => shown(addressIn(side, parseIp(ip)!, parseIp(ip)!)[0]!)[1].get(3)![3]),
+      ['10.0.0.1', 'fd00::1'].map(
+        (ip) => shown(addressIn(side, parseIp(ip)!, parseIp(ip)!)[0]!)[1].get(3)![3],
+      ),
     )
     expect(offsets).toEqual([12, 8, 16, 24])
   })

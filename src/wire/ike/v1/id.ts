@@ -82,7 +82,8 @@ function expectLength(data: Uint8Array, length: number): void {
 function maskLength(mask: Uint8Array): number {
   let length = 0
   while (length < mask.length * 8 && ((mask[length >>> 3]! << (length & 7)) & 0x80) !== 0) length++
-  if (compareIp(maskOf(mask.length, length), mask) !== 0) throw new WireError('ID.data', 4, 'the mask has holes')
+  if (compareIp(maskOf(mask.length, length), mask) !== 0)
+    throw new WireError('ID.data', 4, 'the mask has holes')
   return length
 }
 

@@ -24,7 +24,14 @@ export function parseNotify(body: Uint8Array): NotifyPayload {
 }
 
 export function emitNotify(n: NotifyPayload): Uint8Array {
-  return new Writer(64).u32(n.doi).u8(n.protocol).u8(n.spi.length).u16(n.type).bytes(n.spi).bytes(n.data).finish()
+  return new Writer(64)
+    .u32(n.doi)
+    .u8(n.protocol)
+    .u8(n.spi.length)
+    .u16(n.type)
+    .bytes(n.spi)
+    .bytes(n.data)
+    .finish()
 }
 
 /** More SPIs than one Delete of ours or of a known peer names. */

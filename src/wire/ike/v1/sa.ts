@@ -46,7 +46,8 @@ export function parseSa(body: Uint8Array): SaPayload {
   const proposals: Proposal[] = []
   let transforms = 0
   for (let more = true; more; ) {
-    if (proposals.length === PROPOSALS_MAX) throw new WireError('SA.proposals', r.at, `more than ${PROPOSALS_MAX}`)
+    if (proposals.length === PROPOSALS_MAX)
+      throw new WireError('SA.proposals', r.at, `more than ${PROPOSALS_MAX}`)
     const item = substructure(r, PAYLOAD.PROPOSAL, 'proposal')
     const proposal = parseProposal(item.body)
     transforms += proposal.transforms.length
@@ -85,7 +86,8 @@ function parseProposal(body: Uint8Array): Proposal {
 /** One proposal or transform: its octets behind the generic header, and whether another one follows. */
 function substructure(r: Reader, type: number, name: string): { body: Uint8Array; more: boolean } {
   const next = r.u8(`${name}.next`)
-  if (next !== 0 && next !== type) throw new WireError(`${name}.next`, r.at - 1, `${next} is neither 0 nor ${type}`)
+  if (next !== 0 && next !== type)
+    throw new WireError(`${name}.next`, r.at - 1, `${next} is neither 0 nor ${type}`)
   r.take(1, `${name}.reserved`)
   const length = r.u16(`${name}.length`)
   if (length < 4) throw new WireError(`${name}.length`, r.at - 2, `${length} is below 4`)
