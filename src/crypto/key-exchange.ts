@@ -6,6 +6,7 @@ import {
   diffieHellman,
   generateKeyPairSync,
   getDiffieHellman,
+  type KeyObject,
 } from 'node:crypto'
 import { isZero, wipe } from '../bytes/octets.js'
 import { InternalError, ProtocolError } from '../errors.js'
@@ -25,7 +26,7 @@ export interface KeyShare {
    * @throws ProtocolError INVALID_KEY_INFORMATION when the value has the wrong length or fails the tests of RFC 6989
    */
   computeSecret(peer: Uint8Array): Uint8Array
-  /** Forgets the private key. */
+  /** Overwrites or drops the private key; once is enough, twice does no harm. `computeSecret` throws InternalError afterwards. */
   destroy(): void
 }
 
@@ -57,6 +58,9 @@ export const groupName = (id: number): string => GROUPS.get(id)?.name ?? `group 
 /** Octets of a KE payload's value; 0 for a group that sallyport does not have. */
 export const publicValueLength = (id: number): number => GROUPS.get(id)?.publicValueLength ?? 0
 
+/** Octets of the shared secret as prf input; 0 for a group that sallyport does not have. */
+export const secretLength = (id: number): number => GROUPS.get(id)?.secretLength ?? 0
+
 /**
  * Makes an ephemeral share.
  * @param privateKey fixes the private key: for test vectors only
@@ -76,7 +80,13 @@ function checkLength(group: string, peer: Uint8Array, length: number): void {
   if (peer.length !== length) throw refuse(group, `${peer.length} octets where ${length} are needed`)
 }
 
-/** Left pads with zeros: node drops leading ones. */
+const DESTROYED = 'key share used after it was destroyed'
+
+function checkAlive(destroyed: boolean): void {
+  if (destroyed) throw new InternalError(DESTROYED)
+}
+
+/** Left pads with zeros: node drops leading ones. Wipes its argument. */
 function padded(value: Uint8Array, length: number): Uint8Array {
   const out = new Uint8Array(length)
   out.set(value, length - value.length)
@@ -96,16 +106,21 @@ function modp(id: number, name: string, nodeName: string, length: number): Group
       const dh = createDiffieHellman(prime, group.getGenerator())
       if (privateKey) dh.setPrivateKey(privateKey)
       const publicValue = padded(dh.generateKeys(), length)
+      let destroyed = false
       return {
         group: id,
         publicValue,
         computeSecret(peer) {
+          checkAlive(destroyed)
           checkLength(name, peer, length)
           if (!insideGroup(peer, prime)) throw refuse(name, 'not in the group')
           return padded(dh.computeSecret(peer), length)
         },
-        // node offers no way to wipe the number itself; the object goes with the share.
-        destroy() {},
+        destroy() {
+          // libcrypto wipes the number that another takes the place of (DH_set0_key).
+          if (!destroyed) dh.setPrivateKey(Uint8Array.of(1))
+          destroyed = true
+        },
       }
     },
   }
@@ -135,10 +150,12 @@ function ecp(id: number, name: string, curve: string, length: number): Group {
       else ecdh.generateKeys()
       // x | y without the 04 in front (RFC 5903 section 7).
       const publicValue = Uint8Array.from(ecdh.getPublicKey().subarray(1))
+      let destroyed = false
       return {
         group: id,
         publicValue,
         computeSecret(peer) {
+          checkAlive(destroyed)
           checkLength(name, peer, 2 * length)
           const point = new Uint8Array(1 + 2 * length)
           point[0] = 4
@@ -150,7 +167,11 @@ function ecp(id: number, name: string, curve: string, length: number): Group {
             throw refuse(name, 'not on the curve')
           }
         },
-        destroy() {},
+        destroy() {
+          // A fresh key of full length is drawn into the place of the old one; a given one would only be copied over part of it.
+          if (!destroyed) ecdh.generateKeys()
+          destroyed = true
+        },
       }
     },
   }
@@ -169,7 +190,7 @@ function x25519(): Group {
     publicValueLength: 32,
     secretLength: 32,
     share(fixed) {
-      const privateKey = fixed
+      let privateKey: KeyObject | undefined = fixed
         ? createPrivateKey({ key: Buffer.concat([X25519_PRIVATE, fixed]), format: 'der', type: 'pkcs8' })
         : generateKeyPairSync('x25519').privateKey
       const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
@@ -177,6 +198,7 @@ function x25519(): Group {
         group: id,
         publicValue: Uint8Array.from(spki.subarray(X25519_PUBLIC.length)),
         computeSecret(peer) {
+          if (!privateKey) throw new InternalError(DESTROYED)
           checkLength(name, peer, 32)
           const publicKey = createPublicKey({
             key: Buffer.concat([X25519_PUBLIC, peer]),
@@ -193,7 +215,10 @@ function x25519(): Group {
           if (isZero(secret)) throw refuse(name, 'a point of small order')
           return secret
         },
-        destroy() {},
+        destroy() {
+          // Nothing overwrites it; libcrypto wipes it when the object is collected.
+          privateKey = undefined
+        },
       }
     },
   }

@@ -15,7 +15,7 @@ import {
   selector,
   twoIkes,
 } from './ike-ends.js'
-import { A, B } from './prephase-ends.js'
+import { A, B, endpoint } from './prephase-ends.js'
 import { type Datagram, unreliable } from './virtual-network.js'
 
 const SETTINGS: DynamicPsk[] = ['off', 'classic', 'hardened']
@@ -133,6 +133,19 @@ describe('establishment', () => {
     ends.network.runFor(500)
     expect(convergence(ends, 4)).toEqual([])
     expect(ends.b.env.inbound().find((s) => s.policy === 3)!.remoteTs).toEqual([range])
+  })
+
+  test('over IPv6', () => {
+    const [local, remote] = [endpoint('2001:db8::1').address, endpoint('2001:db8::2').address]
+    const ends = twoIkes({ config: { local, remote }, options: { preferUdp: true } })
+    ends.a.ike.acquire(ends.network.now, 1)
+    ends.network.runFor(500)
+    expect(convergence(ends)).toEqual([])
+    expect(ends.a.env.outbound()[0]).toMatchObject({
+      local,
+      remote,
+      udp: { localPort: 4500, remotePort: 4500 },
+    })
   })
 
   test('start: start begins by itself at the first tick', () => {

@@ -54,7 +54,8 @@ export function checksOf(r: SceneResult): Check[] {
 }
 
 export function resultTable(results: readonly SceneResult[]): string {
-  const table = new Table({ head: ['', ...results.map((r) => r.name)], style: { head: ['bold'], border: ['dim'] } })
+  const style = pc.isColorSupported ? { head: ['bold'], border: ['dim'] } : { head: [], border: [] }
+  const table = new Table({ head: ['', ...results.map((r) => r.name)], style })
   const row = (name: string, value: (r: SceneResult) => string): void => {
     table.push([name, ...results.map(value)])
   }

@@ -128,20 +128,19 @@ class NobleCbc implements Cipher {
 
 class NobleHmac implements Mac {
   readonly icvLength: number
-  private readonly hash: typeof sha256
-  private readonly key: Uint8Array
+  /** Has taken in the key and nothing else: a packet starts from a copy of it. */
+  private readonly keyed: ReturnType<typeof hmac.create>
   private readonly slab: Slab
 
   constructor(hash: typeof sha256, icvLength: number, key: Uint8Array, slab: Slab) {
-    this.hash = hash
     this.icvLength = icvLength
-    this.key = Uint8Array.from(key)
+    this.keyed = hmac.create(hash, key)
     this.slab = slab
   }
 
   private hmac(at: number, len: number, tail: number, tailLen: number): Uint8Array {
     const b = this.slab.bytes
-    const mac = hmac.create(this.hash, this.key).update(b.subarray(at, at + len))
+    const mac = this.keyed.clone().update(b.subarray(at, at + len))
     if (tailLen !== 0) mac.update(b.subarray(tail, tail + tailLen))
     return mac.digest().subarray(0, this.icvLength)
   }
@@ -155,6 +154,6 @@ class NobleHmac implements Mac {
   }
 
   destroy(): void {
-    wipe(this.key)
+    this.keyed.destroy()
   }
 }

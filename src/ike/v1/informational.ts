@@ -1,3 +1,4 @@
+import { AES_BLOCK } from '../../crypto/aes-cbc.js'
 import { EXCHANGE, type IkeHeader, VERSION_1 } from '../../wire/ike/header.js'
 import { emitMessage, type PayloadInit } from '../../wire/ike/payloads.js'
 import {
@@ -12,7 +13,6 @@ import { DOI_IPSEC, type NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/num
 import { hash1, phase2Iv } from './keymat.js'
 import type { Phase1Keys } from './main-mode-states.js'
 import { PayloadSet, RULES } from './message-rules.js'
-import { BLOCK } from './primitives.js'
 import { open, seal, verifyHash, withHash } from './protection.js'
 
 // Informational exchange, RFC 2409 section 5.7: one message with its own message ID, and no answer.
@@ -34,7 +34,7 @@ export function sealInformational(
   const { prfId, a, key } = p.keys
   const hashed = withHash(payloads, (rest) => hash1(prfId, a, messageId, rest))
   const head = { ci: p.ci, cr: p.cr, exchange: EXCHANGE.INFORMATIONAL_V1, messageId }
-  return seal(head, hashed, key, phase2Iv(prfId, p.lastBlock, messageId, BLOCK)).message
+  return seal(head, hashed, key, phase2Iv(prfId, p.lastBlock, messageId, AES_BLOCK)).message
 }
 
 /** An unprotected Informational, RFC 2409 section 5.7: a hint to the peer's operator, nothing that it may rely on. */
@@ -61,7 +61,7 @@ export function openInformational(
   message: Uint8Array,
 ): Information | undefined {
   const { prfId, a, key } = p.keys
-  const opened = open(header, message, key, phase2Iv(prfId, p.lastBlock, header.messageId, BLOCK))
+  const opened = open(header, message, key, phase2Iv(prfId, p.lastBlock, header.messageId, AES_BLOCK))
   if (!verifyHash(opened, (rest) => hash1(prfId, a, header.messageId, rest))) return undefined
   return informationOf(new PayloadSet(opened.payloads, RULES.informational))
 }

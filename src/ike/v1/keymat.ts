@@ -1,5 +1,5 @@
 import { concat, wipe } from '../../bytes/octets.js'
-import { hash, prf } from './primitives.js'
+import { hash, prf } from '../../crypto/prf.js'
 
 // Keys and hashes of RFC 2409. `prfId` is the IANA PRF id that stands for the negotiated hash; "body" is a payload
 // without its generic header. Every secret returned is a new buffer that the caller wipes.

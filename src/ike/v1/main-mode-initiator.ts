@@ -1,4 +1,5 @@
 import { equalOctets, equalSecret, isZero, wipe } from '../../bytes/octets.js'
+import { AES_BLOCK } from '../../crypto/aes-cbc.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import { emitSa, parseSa } from '../../wire/ike/v1/sa.js'
@@ -36,7 +37,6 @@ import type {
 import { checkNonce, PayloadSet, RULES } from './message-rules.js'
 import { detectNat, type NatState, usesUdp } from './nat.js'
 import { choosePhase1, offerPhase1, ownPhase1Fields, phase1Fields } from './phase1-offer.js'
-import { BLOCK } from './primitives.js'
 import { open, seal } from './protection.js'
 
 // Main Mode from the initiator's side: messages 1, 3 and 5.
@@ -146,7 +146,7 @@ export function sendAuth(
   ]
   if (c.initialContact)
     payloads.push(notifyPayload(NOTIFY.INITIAL_CONTACT, PROTOCOL.ISAKMP, cookiePair(ci, cr)))
-  const sealed = seal(headOf(ci, cr), payloads, made.keys.key, phase1Iv(prfId, x.gxi, x.gxr, BLOCK))
+  const sealed = seal(headOf(ci, cr), payloads, made.keys.key, phase1Iv(prfId, x.gxi, x.gxr, AES_BLOCK))
   wipe(psk)
   s.share.destroy()
   const received = new Uint8Array(e.message)

@@ -1,4 +1,5 @@
 import { equalSecret, wipe } from '../../bytes/octets.js'
+import { AES_BLOCK } from '../../crypto/aes-cbc.js'
 import { WireError } from '../../errors.js'
 import { DOI_IPSEC, NOTIFY, PAYLOAD, SIT_IDENTITY_ONLY } from '../../wire/ike/v1/numbers.js'
 import { emitSa, parseSa } from '../../wire/ike/v1/sa.js'
@@ -36,7 +37,6 @@ import type {
 import { checkNonce, PayloadSet, RULES } from './message-rules.js'
 import { detectNat, type NatState } from './nat.js'
 import { choosePhase1, ownPhase1Fields, phase1Fields } from './phase1-offer.js'
-import { BLOCK } from './primitives.js'
 import { open, seal } from './protection.js'
 
 // Main Mode from the responder's side: messages 2, 4 and 6.
@@ -117,7 +117,7 @@ export function answerKe(
   const received = new Uint8Array(e.message)
   const keyed = { ...made, x, sai, choice, capabilities, nat, path }
   const until = now + c.limits.halfOpenMs
-  const iv = phase1Iv(prfId, x.gxi, x.gxr, BLOCK)
+  const iv = phase1Iv(prfId, x.gxi, x.gxr, AES_BLOCK)
   return {
     next: { kind: 'KE_ANSWERED', ...keyed, iv, received, answer, repeats: 0, until },
     effects: [{ do: 'send', path, message: answer }],

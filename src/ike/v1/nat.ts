@@ -1,6 +1,6 @@
 import { equalOctets } from '../../bytes/octets.js'
+import { hash } from '../../crypto/prf.js'
 import type { Endpoint } from '../environment.js'
-import { hash } from './primitives.js'
 
 // NAT detection, RFC 3947 section 3.2: each end sends a hash of the addresses as it sees them, destination first, then
 // its source. A hash that the receiver cannot confirm means that somebody between has rewritten the address.

@@ -1,4 +1,5 @@
 import { equalSecret } from '../../bytes/octets.js'
+import { AES_BLOCK, aesCbcDecrypt, aesCbcEncrypt } from '../../crypto/aes-cbc.js'
 import { WireError } from '../../errors.js'
 import { emitIkeHeader, IKE_HEADER_LEN, type IkeHeader, VERSION_1 } from '../../wire/ike/header.js'
 import {
@@ -9,7 +10,6 @@ import {
   parsePayloads,
 } from '../../wire/ike/payloads.js'
 import { FLAG, PAYLOAD } from '../../wire/ike/v1/numbers.js'
-import { aesCbcDecrypt, aesCbcEncrypt, BLOCK } from './primitives.js'
 
 // Encrypted ISAKMP messages, RFC 2409 appendix B: CBC over all payloads, padded with zeros to the block. Each exchange
 // has its own chain of IVs: the last ciphertext block of one message is the IV of the next, whichever way it goes. A
@@ -36,7 +36,7 @@ export function seal(
   iv: Uint8Array,
 ): Sealed {
   const chain = emitPayloads(payloads)
-  const padded = new Uint8Array(Math.ceil(chain.length / BLOCK) * BLOCK)
+  const padded = new Uint8Array(Math.ceil(chain.length / AES_BLOCK) * AES_BLOCK)
   padded.set(chain)
   const ciphertext = aesCbcEncrypt(key, iv, padded)
   padded.fill(0)
@@ -59,7 +59,7 @@ export function seal(
 
 /** The last ciphertext block, copied. */
 export const lastBlock = (message: Uint8Array): Uint8Array =>
-  new Uint8Array(message.subarray(message.length - BLOCK))
+  new Uint8Array(message.subarray(message.length - AES_BLOCK))
 
 export interface Opened {
   /** The decrypted payloads with padding. */
@@ -75,7 +75,7 @@ export interface Opened {
 export function open(header: IkeHeader, message: Uint8Array, key: Uint8Array, iv: Uint8Array): Opened {
   if ((header.flags & FLAG.ENCRYPTION) === 0) throw new WireError('header.flags', 19, 'is not encrypted')
   const ciphertext = message.subarray(IKE_HEADER_LEN)
-  if (ciphertext.length === 0 || ciphertext.length % BLOCK !== 0)
+  if (ciphertext.length === 0 || ciphertext.length % AES_BLOCK !== 0)
     throw new WireError('ciphertext', IKE_HEADER_LEN, `${ciphertext.length} octets are no whole blocks`)
   const plaintext = aesCbcDecrypt(key, iv, ciphertext)
   return { plaintext, payloads: parsePayloads(plaintext, header.nextPayload), nextIv: lastBlock(message) }

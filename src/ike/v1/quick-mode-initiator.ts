@@ -1,3 +1,4 @@
+import { AES_BLOCK } from '../../crypto/aes-cbc.js'
 import { WireError } from '../../errors.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { PAYLOAD } from '../../wire/ike/v1/numbers.js'
@@ -17,7 +18,6 @@ import {
   phase2Obstacle,
   variantsOf,
 } from './phase2-offer.js'
-import { BLOCK } from './primitives.js'
 import { open, seal, verifyHash, withHash } from './protection.js'
 import { CLOSED, fail, unverified } from './quick-mode-outcomes.js'
 import {
@@ -66,7 +66,7 @@ export function begin(child: ChildConfig, now: Millis, c: QuickModeContext): Qui
   ]
   const { prfId, a, lastBlock, key } = c.phase1
   const hashed = withHash(payloads, (rest) => hash1(prfId, a, c.messageId, rest))
-  const sealed = seal(headOf(c), hashed, key, phase2Iv(prfId, lastBlock, c.messageId, BLOCK))
+  const sealed = seal(headOf(c), hashed, key, phase2Iv(prfId, lastBlock, c.messageId, AES_BLOCK))
   const sending = { message: sealed.message, times: 1, dueAt: now + (c.limits.retransmitMs[0] ?? 0) }
   return {
     next: { kind: 'SENT', child, variants, spi, ni, share, ids, iv: sealed.nextIv, sending, startedAt: now },

@@ -1,4 +1,5 @@
 import { equalSecret } from '../../bytes/octets.js'
+import { AES_BLOCK } from '../../crypto/aes-cbc.js'
 import { WireError } from '../../errors.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { DOI_IPSEC, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
@@ -10,7 +11,6 @@ import { hash1, hash2, hash3, phase2Iv } from './keymat.js'
 import type { Received } from './main-mode-states.js'
 import { checkNonce, PayloadSet, RULES } from './message-rules.js'
 import { choosePhase2, ownPhase2Fields, phase2Fields, variantsOf } from './phase2-offer.js'
-import { BLOCK } from './primitives.js'
 import { open, seal, verifyHash, withHash } from './protection.js'
 import { decline, refusal, settle, unverified } from './quick-mode-outcomes.js'
 import { agree, carriedAs, headOf, makeKeys, NONCE_LEN, natOa, sharedSecret } from './quick-mode-parts.js'
@@ -22,7 +22,7 @@ import { formatChildSelectors, formatPair, type SelectorPair, selectorsFrom, ser
 export function answer(e: Received, now: Millis, c: QuickModeContext): QuickModeOutcome {
   const idle: QuickModeState = { kind: 'IDLE' }
   const { prfId, a, key, lastBlock, nat } = c.phase1
-  const opened = open(e.header, e.message, key, phase2Iv(prfId, lastBlock, c.messageId, BLOCK))
+  const opened = open(e.header, e.message, key, phase2Iv(prfId, lastBlock, c.messageId, AES_BLOCK))
   if (!verifyHash(opened, (rest) => hash1(prfId, a, c.messageId, rest))) return unverified(idle)
   let sa: SaPayload
   let set: PayloadSet

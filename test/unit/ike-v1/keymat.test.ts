@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { concat, fromHex, hex } from '../../../src/bytes/octets.js'
 import { PRF } from '../../../src/crypto/algorithms.js'
+import { prf } from '../../../src/crypto/prf.js'
 import { deriveSkeyids, encryptionKey, skeyidPsk } from '../../../src/ike/v1/keymat.js'
-import { prf } from '../../../src/ike/v1/primitives.js'
 
 const PRF_OF: Record<string, number> = {
   'SHA-1': PRF.HMAC_SHA1,

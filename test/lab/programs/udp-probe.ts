@@ -1,0 +1,85 @@
+import { createSocket } from 'node:dgram'
+import { parseArgs } from 'node:util'
+
+// Numbered datagrams, to see what a path loses, repeats and reorders:
+//   udp-probe --receive ADDRESS [--port PORT]        prints "listening", and its count when the sender says so, or on SIGTERM
+//   udp-probe --send ADDRESS --from ADDRESS --rate PER_SECOND --seconds S [--size OCTETS]
+
+const { values } = parseArgs({
+  options: {
+    receive: { type: 'string' },
+    send: { type: 'string' },
+    from: { type: 'string' },
+    port: { type: 'string', default: '7007' },
+    rate: { type: 'string', default: '1000' },
+    seconds: { type: 'string', default: '1' },
+    size: { type: 'string', default: '200' },
+  },
+})
+const port = Number(values.port)
+const END = 0xffff_ffff
+const TICK_MS = 2
+
+function receive(address: string): void {
+  const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 })
+  const seen = new Set<number>()
+  let [duplicates, reordered, highest, lastMs, longestGapMs] = [0, 0, -1, 0, 0]
+  const report = (sent: number | undefined): void => {
+    console.log(JSON.stringify({ sent, received: seen.size, duplicates, reordered, longestGapMs }))
+    process.exit(0)
+  }
+  socket.on('message', (message) => {
+    const sequence = message.readUInt32BE(0)
+    if (sequence === END) return report(message.readUInt32BE(4))
+    const now = performance.now()
+    if (lastMs !== 0) longestGapMs = Math.max(longestGapMs, now - lastMs)
+    lastMs = now
+    if (seen.has(sequence)) duplicates++
+    else if (sequence < highest) reordered++
+    highest = Math.max(highest, sequence)
+    seen.add(sequence)
+  })
+  process.on('SIGTERM', () => report(undefined))
+  socket.bind(port, address, () => console.log('listening'))
+}
+
+function send(address: string): void {
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
+  const [rate, seconds] = [Number(values.rate), Number(values.seconds)]
+  const total = Math.round(rate * seconds)
+  let [sequence, refused] = [0, 0]
+  const datagram = (number: number): Buffer => {
+    const out = Buffer.alloc(Number(values.size), 0x5a)
+    out.writeUInt32BE(number, 0)
+    out.writeUInt32BE(total, 4)
+    return out
+  }
+  // The kernel says by an error that there is no way at the moment; that counts as a loss like any other.
+  const transmit = (octets: Buffer): void =>
+    socket.send(octets, port, address, (error) => {
+      if (error) refused++
+    })
+  const end = (times: number): void => {
+    if (times === 0) {
+      console.log(JSON.stringify({ sent: total, refused }))
+      process.exit(0)
+    }
+    transmit(datagram(END))
+    setTimeout(() => end(times - 1), 100)
+  }
+  socket.bind(0, values.from, () => {
+    const started = performance.now()
+    const timer = setInterval(() => {
+      const due = Math.min(total, Math.floor(((performance.now() - started) / 1000) * rate))
+      while (sequence < due) transmit(datagram(sequence++))
+      if (sequence < total) return
+      clearInterval(timer)
+      // Behind everything that still waits somewhere.
+      setTimeout(() => end(5), 500)
+    }, TICK_MS)
+  })
+}
+
+if (values.receive !== undefined) receive(values.receive)
+else if (values.send !== undefined) send(values.send)
+else process.exitCode = 2
