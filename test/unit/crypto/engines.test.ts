@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { fromHex, hex } from '../../../src/bytes/octets.js'
-import { SCRATCH_LEN, type Slab } from '../../../src/bytes/slab.js'
-import { ENCR, INTEG } from '../../../src/crypto/algorithms.js'
+import { plainSlab, SCRATCH_LEN, type Slab } from '../../../src/bytes/slab.js'
+import { ENCR, encryptionInfo, INTEG, integrityInfo } from '../../../src/crypto/algorithms.js'
+import { opensslEngine } from '../../../src/crypto/engines/openssl.js'
 import { selectEngines } from '../../../src/crypto/select.js'
 import { selfTest } from '../../../src/crypto/self-test.js'
 import type { CryptoEngine } from '../../../src/crypto/types.js'
+import { CryptoError } from '../../../src/errors.js'
 import { nativeSlab } from '../../../src/ffi/slab.js'
 
 const load = (name: string) =>
@@ -28,8 +30,32 @@ const INTEG_IDS: Record<string, number> = {
   'HMAC-SHA2-512': INTEG.HMAC_SHA2_512_256,
 }
 
+const named = (name: string): CryptoEngine => engines.find((e) => e.name === name)!
+
 test('openssl and noble are always there', () => {
   expect(engines.map((e) => e.name)).toEqual(expect.arrayContaining(['openssl', 'noble']))
+})
+
+test.each(['openssl', 'noble'])('%s has every algorithm with every key length', (name) => {
+  const engine = named(name)
+  for (const id of Object.values(ENCR)) {
+    const { kind, keyLengths } = encryptionInfo(id)!
+    for (const length of keyLengths) {
+      const made =
+        kind === 'null'
+          ? 'nothing to do'
+          : engine[kind === 'cbc' ? 'cipher' : 'aead'](id, new Uint8Array(length), slab)
+      expect(made, `${id} with ${length} octets`).toBeDefined()
+      if (typeof made === 'object') made.destroy()
+    }
+  }
+  for (const id of Object.values(INTEG)) {
+    const info = integrityInfo(id)
+    if (!info) continue
+    const mac = engine.mac(id, new Uint8Array(info.keyLength), slab)
+    expect(mac?.icvLength, info.name).toBe(info.icvLength)
+    mac?.destroy()
+  }
 })
 
 describe.each(engines.map((e) => [e.name, e] as const))('%s', (_, engine) => {
@@ -69,13 +95,117 @@ describe.each(engines.map((e) => [e.name, e] as const))('%s', (_, engine) => {
     expect(get(D, mac.icvLength)).toBe(v.mac!.slice(0, mac.icvLength * 2))
     mac.destroy()
   })
+
+  test.each(load('hmac.json').auth as Record<string, string>[])('truncated ICV vector $id', (v) => {
+    const mac = engine.mac(
+      INTEG_IDS[v.algorithm!.replace(/^AUTH_(HMAC)_SHA2_(\d+)_.*/, '$1-SHA2-$2')]!,
+      fromHex(v.key!),
+      slab,
+    )
+    if (!mac) return
+    const n = put(v.data!, C)
+    mac.compute(C, n, C, 0, D)
+    expect(get(D, mac.icvLength)).toBe(v.icv)
+    expect(mac.verify(C, n, C, 0, D)).toBe(true)
+    mac.destroy()
+  })
+
+  test.each(load('hmac.json').hmac_truncated as Record<string, string>[])('HMAC vector $id', (v) => {
+    const mac = engine.mac(INTEG_IDS[v.algorithm!]!, fromHex(v.key!), slab)
+    if (!mac) return
+    const n = put(v.message!, C)
+    mac.compute(C, n - 4, C + n - 4, 4, D)
+    expect(get(D, 16)).toBe(v.mac_truncated_128)
+    mac.destroy()
+  })
+
+  test('objects of one engine do not disturb each other', () => {
+    const keys = [1, 2, 3].map((k) => new Uint8Array(16).fill(k))
+    slab.bytes.fill(5, C, C + 100)
+    const alone = keys.map((key) => {
+      const aead = engine.aead(ENCR.AES_GCM_16, key, slab)!
+      aead.seal(A, B, 8, C, 100, D, D + 100)
+      aead.destroy()
+      return get(D, 116)
+    })
+    const together = keys.map((key) => engine.aead(ENCR.AES_GCM_16, key, slab)!)
+    for (const i of [0, 1, 2, 1, 0, 2]) {
+      together[i]!.seal(A, B, 8, C, 100, D, D + 100)
+      expect(get(D, 116)).toBe(alone[i])
+      // A wrong tag and a right one in turn: the object bears no grudge.
+      slab.bytes[D + 116 - 1]! ^= 1
+      expect(together[i]!.open(A, B, 8, D, 100, C + 1024, D + 100)).toBe(false)
+      slab.bytes[D + 116 - 1]! ^= 1
+      expect(together[i]!.open(A, B, 8, D, 100, C + 1024, D + 100)).toBe(true)
+    }
+    for (const aead of together) aead.destroy()
+  })
 })
 
 test('every engine says undefined for a key of the wrong length', () => {
   for (const engine of engines) {
     expect(engine.aead(ENCR.AES_GCM_16, new Uint8Array(17), slab)).toBeUndefined()
+    expect(engine.aead(ENCR.CHACHA20_POLY1305, new Uint8Array(16), slab)).toBeUndefined()
+    expect(engine.aead(ENCR.CHACHA20_POLY1305, new Uint8Array(36), slab)).toBeUndefined()
     expect(engine.cipher(ENCR.AES_CBC, new Uint8Array(15), slab)).toBeUndefined()
   }
+})
+
+test('every engine says undefined for an algorithm of another kind, or that nobody knows', () => {
+  for (const engine of engines) {
+    expect(engine.aead(ENCR.AES_CBC, new Uint8Array(16), slab)).toBeUndefined()
+    expect(engine.cipher(ENCR.AES_GCM_16, new Uint8Array(16), slab)).toBeUndefined()
+    expect(engine.aead(999, new Uint8Array(16), slab)).toBeUndefined()
+    expect(engine.mac(999, new Uint8Array(16), slab)).toBeUndefined()
+  }
+})
+
+test('openssl refuses memory without an address', () => {
+  const engine = opensslEngine() as CryptoEngine
+  const plain = plainSlab(8192)
+  expect(engine.aead(ENCR.AES_GCM_16, new Uint8Array(16), plain)).toBeUndefined()
+  expect(engine.cipher(ENCR.AES_CBC, new Uint8Array(16), plain)).toBeUndefined()
+  expect(engine.mac(INTEG.HMAC_SHA2_256_128, new Uint8Array(32), plain)).toBeUndefined()
+})
+
+describe('what openssl refuses lets nothing out', () => {
+  const engine = opensslEngine() as CryptoEngine
+  const secret = '53656372657420'.repeat(16)
+
+  test('AEAD: neither plaintext nor an ICV stays, and nothing opens', () => {
+    const aead = engine.aead(ENCR.AES_GCM_16, new Uint8Array(16), slab)!
+    const n = put(secret, D)
+    aead.seal(A, B, 8, D, n, D, D + n)
+    const sealed = get(D, n + 16)
+    aead.destroy()
+    aead.destroy()
+    expect(aead.open(A, B, 8, D, n, C, D + n)).toBe(false)
+    put(secret, D)
+    aead.seal(A, B, 8, D, n, D, D + n)
+    expect(get(D, n + 16)).toBe('00'.repeat(n + 16))
+    expect(sealed).not.toContain('00'.repeat(16))
+  })
+
+  test('CBC: no plaintext stays', () => {
+    const cipher = engine.cipher(ENCR.AES_CBC, new Uint8Array(16), slab)!
+    cipher.destroy()
+    cipher.destroy()
+    const n = put(secret, D)
+    cipher.encrypt(A, D, n, D)
+    expect(get(D, n)).toBe('00'.repeat(n))
+  })
+
+  test('MAC: the ICV of an earlier packet neither goes out nor is accepted', () => {
+    const mac = engine.mac(INTEG.HMAC_SHA2_256_128, new Uint8Array(32), slab)!
+    const n = put(secret, C)
+    mac.compute(C, n, C, 0, D)
+    mac.destroy()
+    mac.destroy()
+    expect(mac.verify(C, n, C, 0, D)).toBe(false)
+    mac.compute(C, n, C, 0, D)
+    expect(get(D, 16)).toBe('00'.repeat(16))
+    expect(mac.verify(C, n, C, 0, D)).toBe(false)
+  })
 })
 
 test('an engine that answers wrongly fails its self-test', () => {
@@ -101,6 +231,77 @@ test('an engine that answers wrongly fails its self-test', () => {
   expect(selfTest(credulous, slab)).toMatch(/AES-128-GCM/)
   const swapped = faulty({ mac: (_, key, s) => good.mac(INTEG.HMAC_SHA2_256_128, key, s) })
   expect(selfTest(swapped, slab)).toMatch(/HMAC-SHA1/)
+  // Right for what fills no wide register, wrong beyond.
+  const narrow = faulty({
+    cipher(id, key, s) {
+      const cipher = good.cipher(id, key, s)
+      return (
+        cipher && {
+          encrypt: (iv, src, len, dst) => cipher.encrypt(iv, src, Math.min(len, 512), dst),
+          decrypt: cipher.decrypt.bind(cipher),
+          destroy: () => cipher.destroy(),
+        }
+      )
+    },
+  })
+  expect(selfTest(narrow, slab)).toMatch(/AES-128-CBC/)
+  // A comparison of the ICV that stops early.
+  const hasty = faulty({
+    mac(id, key, s) {
+      const mac = good.mac(id, key, s)
+      return (
+        mac && {
+          icvLength: mac.icvLength,
+          compute: mac.compute.bind(mac),
+          verify(at, len, tail, tailLen, icv) {
+            const given = s.bytes.slice(icv, icv + mac.icvLength)
+            mac.compute(at, len, tail, tailLen, icv)
+            const same = hex(s.bytes.subarray(icv, icv + 8)) === hex(given.subarray(0, 8))
+            s.bytes.set(given, icv)
+            return same
+          },
+          destroy: () => mac.destroy(),
+        }
+      )
+    },
+  })
+  expect(selfTest(hasty, slab)).toMatch(/HMAC-SHA1/)
+})
+
+test('an engine without any algorithm for the memory fails its self-test', () => {
+  const plain = plainSlab(8192)
+  expect(selfTest(opensslEngine() as CryptoEngine, plain)).toMatch(/no algorithm/)
+  expect(selfTest(named('noble'), plain)).toBeUndefined()
+  expect(selfTest(named('noble'), plainSlab(1024))).toMatch(/no room/)
+  const { engines: usable, report } = selectEngines('auto', plain)
+  expect(usable.map((e) => e.name)).toEqual(['noble'])
+  expect(report.find((r) => r.name === 'openssl')?.refused).toMatch(/no algorithm/)
+  expect(() => selectEngines('openssl', plain)).toThrow(CryptoError)
+})
+
+test('a self-test clears what it used and destroys what it made, also when it fails', () => {
+  const small = nativeSlab(8192)
+  let alive = 0
+  const counted = <T extends { destroy(): void }>(made: T | undefined): T | undefined => {
+    if (!made) return undefined
+    alive++
+    const destroy = made.destroy.bind(made)
+    made.destroy = () => {
+      alive--
+      destroy()
+    }
+    return made
+  }
+  const noble = named('noble')
+  const watched: CryptoEngine = {
+    ...noble,
+    aead: (id, key, s) => counted(noble.aead(id, key, s)),
+    cipher: (id, key, s) => counted(noble.cipher(id, key, s)),
+    mac: (_, key, s) => counted(noble.mac(INTEG.HMAC_SHA2_512_256, key, s)),
+  }
+  expect(selfTest(watched, small)).toMatch(/HMAC-SHA1/)
+  expect(alive).toBe(0)
+  expect(small.bytes.every((v) => v === 0)).toBe(true)
 })
 
 test('a wanted engine leads, slower ones stay behind it', () => {

@@ -3,15 +3,22 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { fromHex, hex } from '../../../src/bytes/octets.js'
 import { KE } from '../../../src/crypto/algorithms.js'
-import { generateKeyShare, publicValueLength } from '../../../src/crypto/key-exchange.js'
-import { ProtocolError } from '../../../src/errors.js'
+import {
+  generateKeyShare,
+  groupName,
+  hasGroup,
+  publicValueLength,
+  secretLength,
+} from '../../../src/crypto/key-exchange.js'
+import { InternalError, ProtocolError } from '../../../src/errors.js'
 
-const { cases } = JSON.parse(
+const { cases, modp_primes: primes } = JSON.parse(
   readFileSync(new URL('../../vectors/key-exchange.json', import.meta.url), 'utf8'),
 ) as {
   cases: (Record<'id' | 'private_i' | 'private_r' | 'ke_i' | 'ke_r' | 'shared_secret', string> & {
     group: number
   })[]
+  modp_primes: { id: string; group: number; generator: number; prime: string }[]
 }
 
 test.each(cases)('vector $id', (v) => {
@@ -28,7 +35,46 @@ test.each(Object.entries(KE))('%s: fresh shares agree, and differ each time', (_
   const b = generateKeyShare(group)
   expect(a.publicValue.length).toBe(publicValueLength(group))
   expect(a.publicValue).not.toEqual(b.publicValue)
-  expect(a.computeSecret(b.publicValue)).toEqual(b.computeSecret(a.publicValue))
+  const secret = a.computeSecret(b.publicValue)
+  expect(secret.length).toBe(secretLength(group))
+  expect(secret).toEqual(b.computeSecret(a.publicValue))
+})
+
+test.each(primes)('$id has the prime and the generator of its RFC', ({ group, generator, prime }) => {
+  const node = getDiffieHellman(`modp${group}`)
+  expect(node.getPrime('hex')).toBe(prime)
+  expect(node.getGenerator('hex')).toBe(`0${generator}`)
+  expect(secretLength(group)).toBe(prime.length / 2)
+})
+
+test.each(Object.entries(KE))(
+  '%s: a destroyed share keeps its public value and computes nothing',
+  (_, group) => {
+    const share = generateKeyShare(group)
+    const before = hex(share.publicValue)
+    const peer = generateKeyShare(group).publicValue
+    const secret = share.computeSecret(peer)
+    share.destroy()
+    share.destroy()
+    expect(hex(share.publicValue)).toBe(before)
+    // What was handed out is the caller's.
+    expect(secret.some((v) => v !== 0)).toBe(true)
+    expect(() => share.computeSecret(peer)).toThrow(InternalError)
+  },
+)
+
+test('a group that sallyport does not have', () => {
+  expect(hasGroup(KE.ECP256)).toBe(true)
+  expect([hasGroup(2), publicValueLength(2), secretLength(2), groupName(2)]).toEqual([false, 0, 0, 'group 2'])
+  expect(() => generateKeyShare(2)).toThrow(InternalError)
+})
+
+test('the high bit of an X25519 value is ignored (RFC 7748 section 5)', () => {
+  const share = generateKeyShare(KE.CURVE25519)
+  const peer = generateKeyShare(KE.CURVE25519).publicValue
+  const masked = Uint8Array.from(peer)
+  masked[31]! |= 0x80
+  expect(share.computeSecret(masked)).toEqual(share.computeSecret(peer))
 })
 
 const ones = (n: number): Uint8Array => new Uint8Array(n).fill(0xff)
