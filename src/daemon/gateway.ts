@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
+import { random } from '../crypto/random.js'
 import { Dataplane } from '../dataplane/dataplane.js'
 import { ControlError } from '../errors.js'
 import type { Endpoint, IkeEnvironment } from '../ike/environment.js'
@@ -151,7 +151,7 @@ export class Gateway {
 
   private environment(timestamps: FileTimestampStore): IkeEnvironment {
     return {
-      random: (length) => new Uint8Array(randomBytes(length)),
+      random,
       wallTime: () => {
         const ms = Date.now()
         return { unixSeconds: Math.floor(ms / 1000), nanoseconds: (ms % 1000) * 1_000_000 }
