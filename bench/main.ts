@@ -5,6 +5,7 @@ import Table from 'cli-table3'
 import { Command, InvalidArgumentError } from 'commander'
 import { plain, sallyport, strongswan, wireguardGo } from './contenders.js'
 import { benchEngines } from './engines.js'
+import { benchPipeline } from './pipeline.js'
 import { throughput } from './rig.js'
 
 // `npm run bench`: the engines alone, then one TCP stream through whole gateways, next to others in the same run.
@@ -41,6 +42,13 @@ if (engines.length > 0) {
   const table = new Table({ head: ['engine', 'algorithm', 'octets', 'ns a packet', 'Gbit/s'] })
   for (const r of engines)
     table.push([r.engine, r.algorithm, r.octets, r.nanoseconds.toFixed(0), r.gbits.toFixed(2)])
+  console.log(table.toString())
+}
+
+const pipeline = options.skipEngines ? [] : benchPipeline(400_000)
+if (pipeline.length > 0) {
+  const table = new Table({ head: ['stage (AES-128-GCM, 1400 octets, no I/O)', 'ns a packet'] })
+  for (const r of pipeline) table.push([r.stage, r.nanoseconds.toFixed(0)])
   console.log(table.toString())
 }
 
@@ -83,7 +91,7 @@ if (rig.length > 0) {
   console.log(table.toString())
 }
 if (options.json)
-  writeFileSync(options.json, `${JSON.stringify({ machine, options, engines, rig }, null, 2)}\n`)
+  writeFileSync(options.json, `${JSON.stringify({ machine, options, engines, pipeline, rig }, null, 2)}\n`)
 
 function rigMissing(): string | undefined {
   if (process.getuid?.() !== 0) return 'it needs root, for network namespaces'

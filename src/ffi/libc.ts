@@ -34,6 +34,11 @@ export interface Libc {
   /** @param messages address of `count` mmsghdrs */
   recvmmsg(fd: number, messages: number, count: number, flags: number): number
   sendmmsg(fd: number, messages: number, count: number, flags: number): number
+  /** @returns the address, or -errno. Offset 0 of the file; `fd` -1 for anonymous memory */
+  mmap(address: number, length: number, protection: number, flags: number, fd: number): number
+  munmap(address: number, length: number): number
+  memfdCreate(name: string, flags: number): number
+  ftruncate(fd: number, length: number): number
   /** Moves the calling thread, and nothing else of the process, into new namespaces (CLONE_NEW* flags). */
   unshare(flags: number): number
   /** Moves the calling thread into the namespace that `fd` refers to. */
@@ -79,6 +84,10 @@ function bind(): Libc {
   const recv = c.func('recv', 'int64_t', ['int', 'void *', 'size_t', 'int'])
   const recvmmsg = c.func('recvmmsg', 'int', ['int', 'uintptr_t', 'uint', 'int', 'uintptr_t'])
   const sendmmsg = c.func('sendmmsg', 'int', ['int', 'uintptr_t', 'uint', 'int'])
+  const mmap = c.func('mmap', 'int64_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t'])
+  const munmap = c.func('munmap', 'int', ['uintptr_t', 'size_t'])
+  const memfdCreate = c.func('memfd_create', 'int', ['str', 'uint'])
+  const ftruncate = c.func('ftruncate', 'int', ['int', 'int64_t'])
   const unshare = c.func('unshare', 'int', ['int'])
   const setns = c.func('setns', 'int', ['int', 'int'])
 
@@ -112,6 +121,11 @@ function bind(): Libc {
     recv: (fd, octets, flags) => result(recv(fd, octets, octets.length, flags)),
     recvmmsg: (fd, messages, count, flags) => result(recvmmsg(fd, messages, count, flags, 0)),
     sendmmsg: (fd, messages, count, flags) => result(sendmmsg(fd, messages, count, flags)),
+    mmap: (address, length, protection, flags, fd) =>
+      result(Number(mmap(address, length, protection, flags, fd, 0))),
+    munmap: (address, length) => result(munmap(address, length)),
+    memfdCreate: (name, flags) => result(memfdCreate(name, flags)),
+    ftruncate: (fd, length) => result(ftruncate(fd, length)),
     unshare: (flags) => result(unshare(flags)),
     setns: (fd, type) => result(setns(fd, type)),
   }

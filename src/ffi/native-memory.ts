@@ -1,5 +1,5 @@
 import { InternalError } from '../errors.js'
-import { addressOf } from './koffi.js'
+import { lowBlock } from './low-memory.js'
 
 /**
  * A fixed block of memory for structures that native calls read and write. It is zeroed, never moves and lives as long
@@ -15,11 +15,11 @@ export class NativeMemory {
 
   /** @param length octets; rounded up to a multiple of 8 */
   constructor(length: number) {
-    const buffer = new ArrayBuffer((length + 7) & ~7)
+    const { buffer, address } = lowBlock((length + 7) & ~7)
     this.bytes = new Uint8Array(buffer)
     this.view = new DataView(buffer)
     this.words = new Uint32Array(buffer)
-    this.address = addressOf(buffer)
+    this.address = address
   }
 
   /** Takes `length` octets, aligned to 8, and returns their offset. There is no way to give them back. */

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import { fetchStatus } from '../../src/cli/commands/status.js'
 import type { ChildView, GatewayStatus } from '../../src/daemon/status.js'
-import { ADDRESSES, type Lab, other, type Side } from './lab.js'
+import { ADDRESSES, type HostAddresses, type Lab, other, type Side } from './lab.js'
 import { SALLYPORT } from './root.js'
 
 const START_MS = 20_000
@@ -21,6 +21,8 @@ export interface GatewaySettings {
   readonly peer?: Settings
   readonly ike?: Settings
   readonly child?: Settings
+  /** Further children of the peer, by name. */
+  readonly children?: (mine: HostAddresses, theirs: HostAddresses) => Readonly<Record<string, Settings>>
   readonly dataplane?: Settings
   readonly tun?: Settings
   readonly log?: Settings
@@ -61,7 +63,7 @@ export function gatewayConfig(lab: Lab, side: Side, settings: GatewaySettings = 
         ...identities,
         ...(manual ? {} : { ike }),
         ...settings.peer,
-        children: { migration: child },
+        children: { migration: child, ...settings.children?.(mine, theirs) },
       },
     },
   })

@@ -19,7 +19,7 @@ export interface LabOptions {
   readonly mtu?: number
 }
 
-interface HostAddresses {
+export interface HostAddresses {
   /** Underlay addresses. */
   readonly v4: string
   readonly v6: string
