@@ -1,28 +1,30 @@
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { GatewayProcess } from '../lab/gateway-process.js'
-import { missingForNetns } from '../lab/private-netns.js'
-import { TwoHosts, UNDERLAY } from '../lab/two-hosts.js'
+import { controlSocket, Gateway } from '../lab/gateway.js'
+import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
+import { whyNoLab } from '../lab/requirements.js'
 import { missingStrongswan, Strongswan, strongswanVersion } from './strongswan.js'
 
-const missing = missingForNetns() ?? missingStrongswan()
+const missing = whyNoLab({ tun: true }) ?? missingStrongswan()
 if (missing) console.log(`skipped, needs strongSwan and network namespaces: ${missing}`)
 
 const SECRET = 'interop-0123456789abcdef'
-const OURS = '10.88.1.1'
-const THEIRS = '10.88.2.1'
+const [A, B] = [ADDRESSES.a.v4, ADDRESSES.b.v4]
+const OURS = ADDRESSES.a.inner4
+const THEIRS = ADDRESSES.b.inner4
 
 /** sallyport's side, host a. */
-const ours = (ike: string, esp: string, more = ''): string => `
+const ours = (lab: Lab, ike: string, esp: string, more = ''): string => `
+host: { id: ${A}, state: ${lab.path('a.state')}, control: ${controlSocket(lab, 'a')} }
+log: { level: debug, format: json }
 tun: { name: sally0, addresses: [${OURS}/32] }
 peers:
   strongswan:
-    id: ${UNDERLAY[4].b}
-    local: ${UNDERLAY[4].a}
-    remote: ${UNDERLAY[4].b}
-    key_file: k.psk
+    id: ${B}
+    local: ${A}
+    remote: ${B}
+    key_file: ${lab.path('k.psk')}
     dynamic_psk: off
     encapsulation: udp
     ike: { version: 1, proposals: [${ike}] }
@@ -34,26 +36,26 @@ peers:
 const theirs = (ike: string, esp: string, child = ''): string => `
 connections { interop {
   version = 1
-  local_addrs = ${UNDERLAY[4].b}
-  remote_addrs = ${UNDERLAY[4].a}
+  local_addrs = ${B}
+  remote_addrs = ${A}
   encap = yes
   proposals = ${ike}
-  local { auth = psk\n id = ${UNDERLAY[4].b} }
-  remote { auth = psk\n id = ${UNDERLAY[4].a} }
+  local { auth = psk\n id = ${B} }
+  remote { auth = psk\n id = ${A} }
   children { interop { local_ts = ${THEIRS}/32\n remote_ts = ${OURS}/32\n esp_proposals = ${esp}\n ${child} } }
 } }
 secrets { ike-1 { secret = "${SECRET}" } }
 `
 
 describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVersion()}, IKEv1`, () => {
-  let hosts: TwoHosts
-  let gateway: GatewayProcess | undefined
+  let lab: Lab
+  let gateway: Gateway | undefined
   let charon: Strongswan | undefined
 
-  beforeEach(() => {
-    hosts = new TwoHosts()
-    hosts.run('b', 'ip', 'addr', 'add', `${THEIRS}/32`, 'dev', 'lo')
-    writeFileSync(join(hosts.directory, 'k.psk'), `psk: ${SECRET}\n`, { mode: 0o600 })
+  beforeEach(async () => {
+    lab = await Lab.create({ wire: 'cable' })
+    lab.exec('b', 'ip', 'address', 'add', `${THEIRS}/32`, 'dev', 'lo')
+    lab.file('k.psk', `psk: ${SECRET}\n`)
   })
 
   afterEach(async () => {
@@ -61,32 +63,24 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
     await charon?.stop()
     gateway = undefined
     charon = undefined
-    await hosts.close()
+    lab.close()
   })
 
-  const start = async (
-    ike: string,
-    esp: string,
-    child = '',
-    more = '',
-  ): Promise<[GatewayProcess, Strongswan]> => {
-    charon = await Strongswan.start(
-      hosts.namespace('b'),
-      join(hosts.directory, 'charon'),
-      theirs(ike, esp, child),
-    )
-    gateway = await GatewayProcess.start(hosts, 'a', ours(ike, esp, more), UNDERLAY[4].a)
+  const start = async (ike: string, esp: string, child = '', more = ''): Promise<[Gateway, Strongswan]> => {
+    charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), theirs(ike, esp, child))
+    gateway = await Gateway.start(lab, 'a', ours(lab, ike, esp, more))
     return [gateway, charon]
   }
 
+  const attempt = (side: Side, ...argv: string[]): string =>
+    spawnSync('ip', ['netns', 'exec', lab.namespace(side), ...argv], { encoding: 'utf8' }).stdout
+
   /** The first packet may be lost while the other side still installs its SAs. */
   const flows = (): void => {
-    hosts.attempt('a', 'ping', '-c', '1', '-W', '3', THEIRS)
-    expect(hosts.attempt('a', 'ping', '-c', '5', '-i', '0.2', '-W', '2', THEIRS).stdout).toContain(
-      ' 0% packet loss',
-    )
-    const back = hosts.attempt('b', 'ping', '-c', '5', '-i', '0.2', '-W', '2', '-I', THEIRS, OURS)
-    expect(back.stdout).toContain(' 0% packet loss')
+    attempt('a', 'ping', '-c', '1', '-W', '3', THEIRS)
+    expect(attempt('a', 'ping', '-c', '5', '-i', '0.2', '-W', '2', THEIRS)).toContain(' 0% packet loss')
+    const back = attempt('b', 'ping', '-c', '5', '-i', '0.2', '-W', '2', '-I', THEIRS, OURS)
+    expect(back).toContain(' 0% packet loss')
   }
 
   const proposals: [string, string][] = [
@@ -123,19 +117,19 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
   test('we rekey the CHILD_SA before its end, packets go on', { timeout: 60_000 }, async () => {
     const [mine] = await start('aes128-sha256-modp2048', 'aes128gcm16', '', ', lifetime: { time: 10s }')
     flows()
-    const before = established(mine.text())
-    const { stdout } = hosts.attempt('a', 'ping', '-c', '60', '-i', '0.2', '-W', '2', THEIRS)
+    const before = established(mine.log())
+    const stdout = attempt('a', 'ping', '-c', '60', '-i', '0.2', '-W', '2', THEIRS)
     expect(stdout).toContain(' 0% packet loss')
-    expect(established(mine.text())).toBeGreaterThan(before)
+    expect(established(mine.log())).toBeGreaterThan(before)
   })
 
   test('another key: neither side has an SA, and our log names the cause', { timeout: 60_000 }, async () => {
-    writeFileSync(join(hosts.directory, 'k.psk'), 'psk: something-else-entirely\n', { mode: 0o600 })
+    lab.file('k.psk', 'psk: something-else-entirely\n')
     const [mine] = await start('aes128-sha256-modp2048', 'aes128gcm16')
-    hosts.attempt('a', 'ping', '-c', '2', '-W', '2', THEIRS)
+    attempt('a', 'ping', '-c', '2', '-W', '2', THEIRS)
     await sleep(1_000)
-    expect(established(mine.text())).toBe(0)
-    expect(mine.text()).toMatch(/key/i)
+    expect(established(mine.log())).toBe(0)
+    expect(mine.log()).toMatch(/key/i)
   })
 })
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -107,9 +107,4 @@ swanctl { load = pem pkcs1 x509 openssl random }
     await Promise.race([ended, sleep(5_000)])
     this.process.kill('SIGKILL')
   }
-}
-
-/** Runs a command in a namespace and returns what it printed; throws when it fails. */
-export function inNamespace(namespace: string, ...argv: string[]): string {
-  return execFileSync('ip', ['netns', 'exec', namespace, ...argv], { encoding: 'utf8', timeout: 60_000 })
 }

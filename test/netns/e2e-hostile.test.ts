@@ -121,9 +121,13 @@ describe.skipIf(why !== undefined)('a hostile wire against a running gateway', (
     expect(await dropsAll(variants.forged!)).toEqual({ 'bad-icv': 600 })
     expect(await dropsAll(variants['unknown SPI']!)).toEqual({ 'unknown-spi': 500 })
     const truncated = await dropsAll(variants.truncated!)
-    expect(Object.keys(truncated).every((cause) => ['bad-icv', 'bad-length', 'malformed-outer'].includes(cause))).toBe(true)
+    expect(
+      Object.keys(truncated).every((cause) => ['bad-icv', 'bad-length', 'malformed-outer'].includes(cause)),
+    ).toBe(true)
     const noise = await dropsAll(variants.noise!)
-    expect(Object.keys(noise).every((cause) => ['unknown-spi', 'bad-length', 'malformed-outer'].includes(cause))).toBe(true)
+    expect(
+      Object.keys(noise).every((cause) => ['unknown-spi', 'bad-length', 'malformed-outer'].includes(cause)),
+    ).toBe(true)
   }, 60_000)
 
   test(`${EACH} AH packets: replayed, forged, unknown, truncated, noise`, async () => {
@@ -218,6 +222,8 @@ describe.skipIf(why !== undefined)('a hostile wire against a running gateway', (
     expect(moved.sha256Received).toBe(moved.sha256Sent)
     // The answers to all of that, if any, are not more than what was sent, and only key management answers.
     const { frames } = await lab.wire.report()
-    expect(Object.keys(frames).filter((kind) => !['arp', 'neighbour', 'esp', 'ah', ...IKE_KINDS].includes(kind))).toEqual([])
+    expect(
+      Object.keys(frames).filter((kind) => !['arp', 'neighbour', 'esp', 'ah', ...IKE_KINDS].includes(kind)),
+    ).toEqual([])
   }, 60_000)
 })

@@ -1,106 +1,100 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from 'vitest'
-import { GatewayProcess } from '../lab/gateway-process.js'
-import { missingForNetns } from '../lab/private-netns.js'
-import { type TwoHosts, UNDERLAY } from '../lab/two-hosts.js'
-import { gateways, lost, protectedOf, type Shape, yaml } from './gateways.js'
+import { spawnSync } from 'node:child_process'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Gateway } from '../lab/gateway.js'
+import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
+import { whyNoLab } from '../lab/requirements.js'
+import { PLAIN_KINDS } from '../lab/wire/frame.js'
 
-const missing = missingForNetns({ tun: true })
-if (missing) console.log(`skipped, needs root, TUN and network namespaces: ${missing}`)
+const why = whyNoLab({ tun: true })
+const { a, b } = ADDRESSES
+/** Behind an Ethernet header and an IPv4 header without options. */
+const ICMP_TYPE = 14 + 20
+const UNREACHABLE = 3
 
-const esp: Shape = { protocol: 'esp', mode: 'tunnel', underlay: 4, inner: 4 }
-const count = (text: string, what: RegExp): number => text.match(what)?.length ?? 0
+describe.skipIf(why !== undefined)('start, crash, end', () => {
+  let lab: Lab
 
-describe.skipIf(missing !== undefined)('the life of a tunnel', () => {
-  let hosts: TwoHosts | undefined
-
-  afterEach(async () => {
-    await hosts?.close()
-    hosts = undefined
+  beforeEach(async () => {
+    lab = await Lab.create()
   })
+  afterEach(() => lab.close())
 
-  test.each(['udp', 'raw'] as const)(
-    'phase 2 and phase 1 are renewed under traffic and no packet is lost (%s)',
-    { timeout: 90_000 },
-    async (encapsulation) => {
-      const shape: Shape = { ...esp, encapsulation, lifetime: 'time: 8s', ike: 'version: 1, lifetime: 20s' }
-      const up = await gateways(shape)
-      hosts = up.hosts
-      expect(lost(hosts, shape, 3, '0.2')).toBe(0)
-      expect(lost(hosts, shape, 1500, '0.02')).toBe(0)
-      const log = up.a.text() + up.b.text()
-      expect(count(log, /CHILD_SA established/g)).toBeGreaterThanOrEqual(2 * 4)
-      expect(count(log, /IKE SA established/g)).toBeGreaterThanOrEqual(2 * 2)
-      // Every new phase 1 has its own pre-phase.
-      expect(count(log, /pre-phase: finished"/g)).toBe(count(log, /IKE SA established/g))
-    },
-  )
-
-  test('kill -9 of one side: nothing in the clear, and the tunnel comes back', {
-    timeout: 90_000,
-  }, async () => {
-    const shape: Shape = { ...esp, ike: 'version: 1, dpd: 2s' }
-    const up = await gateways(shape)
-    hosts = up.hosts
-    expect(lost(hosts, shape, 3, '0.2')).toBe(0)
-    const capture = join(hosts.directory, 'wire.pcap')
-    const tcpdump = hosts.attempt('b', 'sh', '-c', 'command -v tcpdump')
-    if (tcpdump.status === 0)
-      hosts.start('b', 'tcpdump.log', 'tcpdump', '-U', '-i', 'underlay', '-w', capture)
-    await sleep(500)
-    await up.a.kill9()
-    // The crashed side cannot send, as its routes ended in a black hole; the other side's packets find no SA there.
-    const out = hosts.attempt('a', 'ping', '-c', '2', '-W', '1', '-I', UNDERLAY[4].a, protectedOf(shape, 'b'))
-    expect(out.status).not.toBe(0)
-    expect(hosts.run('a', 'ip', 'route')).toContain('blackhole 10.88.2.1')
-    expect(lost(hosts, shape, 3, '0.2', 'b')).toBe(3)
-    await GatewayProcess.start(hosts, 'a', yaml(shape, 'a'))
-    let recovered = false
-    for (let i = 0; i < 20 && !recovered; i++) recovered = lost(hosts, shape, 1, '1', 'a') === 0
-    expect(recovered).toBe(true)
-    expect(lost(hosts, shape, 5, '0.2', 'b')).toBe(0)
-    if (tcpdump.status !== 0) return
-    await sleep(300)
-    // A protected address in an IPv4 header on the wire: 10.88.1.1 or 10.88.2.1 next to each other.
-    const wire = readFileSync(capture)
-    expect(wire.includes(Buffer.of(10, 88, 1, 1, 10, 88, 2, 1))).toBe(false)
-    expect(wire.includes(Buffer.of(10, 88, 2, 1, 10, 88, 1, 1))).toBe(false)
-    expect(wire.length).toBeGreaterThan(1000)
-  })
-
-  test('plaintext from the underlay for protected addresses is refused', { timeout: 60_000 }, async () => {
-    const up = await gateways(esp)
-    hosts = up.hosts
-    expect(lost(hosts, esp, 2, '0.2')).toBe(0)
-    // The attacker on the wire: the peer host, past its gateway.
-    await up.a.stop()
-    hosts.run('a', 'ip', 'addr', 'add', '10.88.1.1/32', 'dev', 'lo')
-    hosts.run('a', 'ip', 'route', 'add', '10.88.2.1/32', 'via', UNDERLAY[4].b, 'src', '10.88.1.1')
-    hosts.run('b', 'ip', 'route', 'add', '10.88.1.0/24', 'via', UNDERLAY[4].a)
-    const { status } = hosts.attempt(
-      'a',
+  /** Of `count` pings, how many were answered. */
+  function answered(side: Side, from: string, to: string, count = 3): number {
+    const argv = [
+      'netns',
+      'exec',
+      lab.namespace(side),
       'ping',
       '-c',
-      '3',
+      String(count),
       '-i',
       '0.2',
       '-W',
       '1',
       '-I',
-      '10.88.1.1',
-      '10.88.2.1',
-    )
-    expect(status).not.toBe(0)
+      from,
+      to,
+    ]
+    const { stdout } = spawnSync('ip', argv, { encoding: 'utf8' })
+    return Number(/(\d+) received/.exec(stdout)?.[1] ?? 0)
+  }
+
+  async function nothingPlain(): Promise<void> {
+    const { frames } = await lab.wire.report()
+    for (const plain of PLAIN_KINDS) if (plain !== 'icmp') expect(frames[plain] ?? 0, plain).toBe(0)
+    // A host without a gateway tells that nobody takes ESP there; it answers, and carries nothing.
+    for (const way of ['a-to-b', 'b-to-a'] as const)
+      for (const frame of await lab.wire.frames('icmp', way)) expect(frame[ICMP_TYPE]).toBe(UNREACHABLE)
+  }
+
+  test('the first packet waits for the SAs, and none is lost', async () => {
+    const gateways = await Gateway.pair(lab)
+    expect(answered('a', a.inner4, b.inner4)).toBe(3)
+    for (const gateway of gateways) expect(await gateway.stop()).toBe(0)
+  })
+
+  test('kill -9 of one side: nothing in the clear, and the tunnel comes back', {
+    timeout: 60_000,
+  }, async () => {
+    const settings = { ike: { dpd: '2s' } }
+    const [mine] = await Gateway.pair(lab, settings)
+    expect(answered('a', a.inner4, b.inner4)).toBe(3)
+    await lab.wire.watch({ keep: 100 })
+    mine.kill9()
+    await new Promise((resolve) => mine.process.once('exit', resolve))
+    expect(answered('a', a.v4, b.inner4)).toBe(0)
+    expect(lab.exec('a', 'ip', 'route')).toContain('blackhole 10.88.2.1')
+    expect(answered('b', b.inner4, a.inner4)).toBe(0)
+    const again = await Gateway.start(lab, 'a', settings)
+    let back = false
+    for (let i = 0; i < 20 && !back; i++) back = answered('a', a.inner4, b.inner4, 1) === 1
+    expect(back).toBe(true)
+    expect(answered('b', b.inner4, a.inner4)).toBe(3)
+    await nothingPlain()
+    expect(await again.stop()).toBe(0)
+    expect(lab.exec('a', 'ip', 'route')).not.toContain('10.88')
+  })
+
+  test('plaintext from the wire for a protected address is refused', { timeout: 60_000 }, async () => {
+    const [mine, theirs] = await Gateway.pair(lab)
+    expect(answered('a', a.inner4, b.inner4)).toBe(3)
+    // The attacker speaks for dom0-a, past any gateway.
+    await mine.stop()
+    lab.exec('a', 'ip', 'address', 'add', `${a.inner4}/32`, 'dev', 'lo')
+    lab.exec('a', 'ip', 'route', 'add', b.inner4, 'via', b.v4, 'src', a.inner4)
+    const before = (await theirs.status()).counters.tunReadPackets
+    expect(answered('a', a.inner4, b.inner4)).toBe(0)
+    // Not even an answer was tried.
+    expect((await theirs.status()).counters.tunReadPackets).toBe(before)
   })
 
   test('down ends a running gateway and leaves nothing', { timeout: 60_000 }, async () => {
-    const up = await gateways({ ...esp, start: 'start' })
-    hosts = up.hosts
-    const { cli } = await import('../lab/gateway-process.js')
-    expect(cli('down', '--socket', up.a.control).status).toBe(0)
-    expect(await up.a.stop()).toBe(0)
-    expect(hosts.run('a', 'ip', 'route')).not.toContain('10.88')
+    const [mine] = await Gateway.pair(lab, { child: { start: 'start' } })
+    expect(mine.cli('down').status).toBe(0)
+    await mine.stop()
+    expect(lab.exec('a', 'ip', 'route')).not.toContain('10.88')
+    expect(lab.exec('a', 'ip', '-o', 'link')).not.toContain('sally0')
+    expect(lab.exec('a', 'ip', 'rule')).not.toContain('fwmark')
   })
 })

@@ -18,7 +18,14 @@ const esp = { protocol: 'esp', proposals: ['aes128gcm16'] }
 const ah = { protocol: 'ah', proposals: ['sha256'] }
 const tunnels: Case[] = ([4, 6] as const).flatMap((outer) =>
   ([4, 6] as const).flatMap((inner): Case[] => [
-    { name: `ESP tunnel, IPv${inner} in IPv${outer}`, kind: 'esp', outer, inner, child: esp, peer: { encapsulation: 'raw' } },
+    {
+      name: `ESP tunnel, IPv${inner} in IPv${outer}`,
+      kind: 'esp',
+      outer,
+      inner,
+      child: esp,
+      peer: { encapsulation: 'raw' },
+    },
     { name: `AH tunnel, IPv${inner} in IPv${outer}`, kind: 'ah', outer, inner, child: ah },
   ]),
 )
@@ -31,7 +38,13 @@ const transports: Case[] = ([4, 6] as const).flatMap((outer): Case[] => [
     child: { ...esp, mode: 'transport' },
     peer: { encapsulation: 'raw' },
   },
-  { name: `AH transport, IPv${outer}`, kind: 'ah', outer, transparent: true, child: { ...ah, mode: 'transport' } },
+  {
+    name: `AH transport, IPv${outer}`,
+    kind: 'ah',
+    outer,
+    transparent: true,
+    child: { ...ah, mode: 'transport' },
+  },
   {
     name: `ESP tunnel in UDP over IPv${outer}`,
     kind: 'esp-udp',
@@ -48,7 +61,12 @@ const others: Case[] = [
     child: { ...esp, mode: 'transport' },
     peer: { encapsulation: 'udp' },
   },
-  { name: 'AES-CBC with HMAC, PFS', kind: 'esp', child: { proposals: ['aes256-sha256-ecp256'] }, peer: { encapsulation: 'raw' } },
+  {
+    name: 'AES-CBC with HMAC, PFS',
+    kind: 'esp',
+    child: { proposals: ['aes256-sha256-ecp256'] },
+    peer: { encapsulation: 'raw' },
+  },
   {
     name: 'the paper: classic pre-phase, modp2048',
     kind: 'esp',
@@ -74,8 +92,12 @@ describe.skipIf(why !== undefined)('protection end to end', () => {
 
   async function carries(settings: GatewaySettings, kind: Kind): Promise<void> {
     const which = settings.transparent
-      ? (settings.outer ?? 4) === 4 ? 'v4' : 'v6'
-      : (settings.inner ?? 4) === 4 ? 'inner4' : 'inner6'
+      ? (settings.outer ?? 4) === 4
+        ? 'v4'
+        : 'v6'
+      : (settings.inner ?? 4) === 4
+        ? 'inner4'
+        : 'inner6'
     await lab.wire.watch({ secretTag: 'e2e-secret' })
     gateways = await Gateway.pair(lab, settings)
     const moved = await transferImage(lab, {
@@ -97,7 +119,9 @@ describe.skipIf(why !== undefined)('protection end to end', () => {
     for (const gateway of gateways) expect((await gateway.status()).drops['bad-icv'] ?? 0).toBe(0)
   }
 
-  test.each([...tunnels, ...transports, ...others])('$name', ({ name: _, kind, ...settings }) => carries(settings, kind))
+  test.each([...tunnels, ...transports, ...others])('$name', ({ name: _, kind, ...settings }) =>
+    carries(settings, kind),
+  )
 
   test.each([
     ['ESP tunnel', 'esp', 'aes128-sha256', false],
@@ -121,8 +145,13 @@ describe.skipIf(why !== undefined)('protection end to end', () => {
       },
     })
     await lab.wire.watch({ secretTag: 'e2e-secret' })
-    gateways = [await Gateway.start(lab, 'a', settings(0x1001)), await Gateway.start(lab, 'b', settings(0x1002))]
-    const [from, to] = transparent ? [ADDRESSES.a.v4, ADDRESSES.b.v4] : [ADDRESSES.a.inner4, ADDRESSES.b.inner4]
+    gateways = [
+      await Gateway.start(lab, 'a', settings(0x1001)),
+      await Gateway.start(lab, 'b', settings(0x1002)),
+    ]
+    const [from, to] = transparent
+      ? [ADDRESSES.a.v4, ADDRESSES.b.v4]
+      : [ADDRESSES.a.inner4, ADDRESSES.b.inner4]
     const moved = await transferImage(lab, { from, to, octets: 2 << 20, deadlineMs: 15_000 })
     expect(moved.sha256Received).toBe(moved.sha256Sent)
     const { frames } = await lab.wire.report()

@@ -40,13 +40,18 @@ describe.skipIf(why !== undefined)('rekey under traffic', () => {
       udpProbe(lab, { from, to, rate: 1500, seconds: 20 }),
       udpProbe(lab, { side: 'b', from: to, to: from, rate: 500, seconds: 20 }),
     ])
-    for (const probe of both) expect(probe).toMatchObject({ received: probe.sent, duplicates: 0, reordered: 0 })
+    for (const probe of both)
+      expect(probe).toMatchObject({ received: probe.sent, duplicates: 0, reordered: 0 })
     const status = await gateways[0]!.status()
     expect(status.events['ike.child-established']).toBeGreaterThanOrEqual(4)
     expect(status.events['ike.established']).toBeGreaterThanOrEqual(2)
     // Every new IKE SA has a pre-phase of its own.
-    const finished = await Promise.all(gateways.map(async (g) => (await g.status()).events['prephase.finished'] ?? 0))
-    const established = await Promise.all(gateways.map(async (g) => (await g.status()).events['ike.established'] ?? 0))
+    const finished = await Promise.all(
+      gateways.map(async (g) => (await g.status()).events['prephase.finished'] ?? 0),
+    )
+    const established = await Promise.all(
+      gateways.map(async (g) => (await g.status()).events['ike.established'] ?? 0),
+    )
     expect(Math.max(...finished)).toBeGreaterThanOrEqual(Math.max(...established))
     expect((await spis()).some((spi) => before.includes(spi))).toBe(false)
     const { frames } = await lab.wire.report()
@@ -65,7 +70,12 @@ describe.skipIf(why !== undefined)('rekey under traffic', () => {
   test('a path that loses, repeats and reorders only costs what it loses', async () => {
     await up({ child: { lifetime: { time: '10s' } } })
     await lab.wire.impair([
-      { kinds: ['prephase', 'ike-main', 'ike-quick', 'ike-informational'], loss: 0.2, duplicate: 0.1, reorder: 0.1 },
+      {
+        kinds: ['prephase', 'ike-main', 'ike-quick', 'ike-informational'],
+        loss: 0.2,
+        duplicate: 0.1,
+        reorder: 0.1,
+      },
       { kinds: ['esp', 'esp-udp'], duplicate: 0.05, reorder: 0.05 },
     ])
     try {
