@@ -1,62 +1,44 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { type Host, type TwoHosts, UNDERLAY } from '../test/lab/two-hosts.js'
+import { Gateway } from '../test/lab/gateway.js'
+import { ADDRESSES, type Lab, other } from '../test/lab/lab.js'
 
-/** Protected addresses behind the tunnel. */
-export const PROTECTED = { a: '10.88.1.1', b: '10.88.2.1' } as const
+const { a, b } = ADDRESSES
 
-/** A way to connect PROTECTED.a and PROTECTED.b over the wire. */
+/** A way to connect the migration addresses of the lab's two hosts over a cable. */
 export interface Contender {
   readonly name: string
   /** Why it cannot take part here; undefined when it can. */
   missing(): string | undefined
-  /** Connects the hosts; whatever it starts ends with them. */
-  connect(hosts: TwoHosts): Promise<void>
+  /** Connects the hosts; whatever it starts ends with the lab. */
+  connect(lab: Lab): Promise<void>
 }
 
-const CLI = fileURLToPath(new URL('../src/cli/main.js', import.meta.url))
-const other = (host: Host): Host => (host === 'a' ? 'b' : 'a')
 const has = (command: string): boolean => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0
 
 /** Waits until a packet comes through. */
-async function connected(hosts: TwoHosts, name: string): Promise<void> {
+async function connected(lab: Lab, name: string): Promise<void> {
   for (let i = 0; i < 60; i++) {
-    const ping = hosts.attempt('a', 'ping', '-c', '1', '-W', '1', '-I', PROTECTED.a, PROTECTED.b)
-    if (ping.status === 0) return
+    const ping = ['ping', '-c', '1', '-W', '1', '-I', a.inner4, b.inner4]
+    if (spawnSync('ip', ['netns', 'exec', lab.namespace('a'), ...ping]).status === 0) return
     await sleep(250)
   }
   throw new Error(`${name}: no connection`)
 }
 
-function protectedAddresses(hosts: TwoHosts): void {
-  for (const host of ['a', 'b'] as const)
-    hosts.run(host, 'ip', 'addr', 'add', `${PROTECTED[host]}/32`, 'dev', 'lo')
+function protectedAddresses(lab: Lab): void {
+  for (const side of ['a', 'b'] as const)
+    lab.exec(side, 'ip', 'address', 'add', `${ADDRESSES[side].inner4}/32`, 'dev', 'lo')
 }
 
 /** No gateway: a route, and the wire. */
 export const plain: Contender = {
   name: 'no gateway',
   missing: () => undefined,
-  async connect(hosts) {
-    protectedAddresses(hosts)
-    for (const host of ['a', 'b'] as const) {
-      const to = other(host)
-      hosts.run(
-        host,
-        'ip',
-        'route',
-        'add',
-        `${PROTECTED[to]}/32`,
-        'via',
-        UNDERLAY[4][to],
-        'src',
-        PROTECTED[host],
-      )
-    }
-    await connected(hosts, 'no gateway')
+  async connect(lab) {
+    lab.routeUnprotected()
+    await connected(lab, 'no gateway')
   },
 }
 
@@ -72,38 +54,14 @@ export function sallyport(name: string, o: SallyportOptions): Contender {
   return {
     name,
     missing: () => undefined,
-    async connect(hosts) {
-      const key = join(hosts.directory, 'k.key')
-      const made = spawnSync(process.execPath, [CLI, 'genkey', '-o', key], { encoding: 'utf8' })
-      if (made.status !== 0) throw new Error(made.stderr)
-      for (const host of ['a', 'b'] as const) {
-        const to = other(host)
-        const file = join(hosts.directory, `${host}.yaml`)
-        writeFileSync(
-          file,
-          `host: { id: ${host}.example, state: ${join(hosts.directory, `state-${host}`)}, control: ${join(hosts.directory, `${host}.vici`)} }
-tun: { name: sally0, addresses: [${PROTECTED[host]}/32] }
-log: { level: info, format: json }
-dataplane: { engine: ${o.engine} }
-peers:
-  peer:
-    id: ${to}.example
-    local: ${UNDERLAY[4][host]}
-    remote: ${UNDERLAY[4][to]}
-    key_file: k.key
-    encapsulation: ${o.encapsulation}
-    children:
-      bench:
-        protocol: ${o.protocol ?? 'esp'}
-        mode: tunnel
-        local: [${PROTECTED[host]}/32]
-        remote: [${PROTECTED[to]}/32]
-        proposals: [${o.proposal ?? 'aes128gcm16'}]
-`,
-        )
-        hosts.start(host, `sallyport-${host}.log`, process.execPath, CLI, 'up', '-c', file)
-      }
-      await connected(hosts, name)
+    async connect(lab) {
+      await Gateway.pair(lab, {
+        log: { level: 'warn' },
+        dataplane: { engine: o.engine },
+        peer: { encapsulation: o.encapsulation },
+        child: { protocol: o.protocol ?? 'esp', proposals: [o.proposal ?? 'aes128gcm16'] },
+      })
+      await connected(lab, name)
     },
   }
 }
@@ -120,45 +78,39 @@ export const strongswan: Contender = {
     existsSync('/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so')
       ? undefined
       : 'strongswan-charon, strongswan-swanctl and libcharon-extra-plugins are not installed',
-  async connect(hosts) {
-    protectedAddresses(hosts)
-    for (const host of ['b', 'a'] as const) {
-      const to = other(host)
-      const directory = join(hosts.directory, `charon-${host}`)
-      mkdirSync(directory)
-      writeFileSync(
-        join(directory, 'strongswan.conf'),
+  async connect(lab) {
+    protectedAddresses(lab)
+    for (const side of ['b', 'a'] as const) {
+      const [mine, theirs] = [ADDRESSES[side], ADDRESSES[other(side)]]
+      const conf = lab.file(
+        `charon-${side}/strongswan.conf`,
         `charon { load_modular = no\n load = ${STRONGSWAN_PLUGINS}\n plugins { kernel-libipsec { allow_peer_ts = yes } } }\nswanctl { load = pem pkcs1 x509 openssl random }\n`,
       )
-      writeFileSync(
-        join(directory, 'swanctl.conf'),
+      const swanctl = lab.file(
+        `charon-${side}/swanctl.conf`,
         `connections { m { version=2
- local_addrs=${UNDERLAY[4][host]}
- remote_addrs=${UNDERLAY[4][to]}
+ local_addrs=${mine.v4}
+ remote_addrs=${theirs.v4}
  encap=yes
  proposals=aes128-sha256-x25519
  local { auth=psk
- id=${UNDERLAY[4][host]} }
+ id=${mine.v4} }
  remote { auth=psk
- id=${UNDERLAY[4][to]} }
- children { c { local_ts=${PROTECTED[host]}/32
- remote_ts=${PROTECTED[to]}/32
+ id=${theirs.v4} }
+ children { c { local_ts=${mine.inner4}/32
+ remote_ts=${theirs.inner4}/32
  esp_proposals=aes128gcm16 } } } }
 secrets { ike-1 { secret="bench-0123456789abcdef-bench" } }
 `,
       )
-      const initiate = host === 'a' ? 'swanctl --initiate --child c;' : ''
-      hosts.start(
-        host,
-        `charon-${host}.log`,
-        'bash',
-        '-c',
-        `mount -t tmpfs tmpfs /run; export STRONGSWAN_CONF=${directory}/strongswan.conf; /usr/lib/ipsec/charon & ` +
-          `sleep 1.5; swanctl --load-all --file ${directory}/swanctl.conf; ${initiate} wait`,
-      )
+      const initiate = side === 'a' ? 'swanctl --initiate --child c;' : ''
+      const script =
+        `mount -t tmpfs tmpfs /run; export STRONGSWAN_CONF=${conf}; /usr/lib/ipsec/charon & ` +
+        `sleep 1.5; swanctl --load-all --file ${swanctl}; ${initiate} wait`
+      lab.spawn(side, 'bash', ['-c', script], { stdio: 'ignore' })
       await sleep(2_000)
     }
-    await connected(hosts, 'strongSwan')
+    await connected(lab, 'strongSwan')
   },
 }
 
@@ -169,38 +121,27 @@ export const wireguardGo: Contender = {
     has(process.env.WIREGUARD_GO ?? 'wireguard-go') && has('wg')
       ? undefined
       : 'wireguard-go and wireguard-tools are not installed (WIREGUARD_GO may name the binary)',
-  async connect(hosts) {
-    protectedAddresses(hosts)
+  async connect(lab) {
+    protectedAddresses(lab)
+    const program = process.env.WIREGUARD_GO ?? 'wireguard-go'
     const keys = Object.fromEntries(
-      (['a', 'b'] as const).map((host) => {
+      (['a', 'b'] as const).map((side) => {
         const secret = spawnSync('wg', ['genkey'], { encoding: 'utf8' }).stdout
         const publicKey = spawnSync('wg', ['pubkey'], { input: secret, encoding: 'utf8' }).stdout.trim()
-        const file = join(hosts.directory, `wg-${host}`)
-        writeFileSync(file, secret, { mode: 0o600 })
-        return [host, { file, publicKey }]
+        return [side, { file: lab.file(`wg-${side}`, secret), publicKey }]
       }),
-    ) as Record<Host, { file: string; publicKey: string }>
-    for (const host of ['a', 'b'] as const) {
-      const to = other(host)
-      hosts.start(host, `wg-${host}.log`, process.env.WIREGUARD_GO ?? 'wireguard-go', '-f', `wg${host}`)
+    ) as Record<'a' | 'b', { file: string; publicKey: string }>
+    for (const side of ['a', 'b'] as const) {
+      const [mine, theirs] = [ADDRESSES[side], ADDRESSES[other(side)]]
+      const device = `wg${side}`
+      lab.spawn(side, program, ['-f', device], { stdio: 'ignore' })
       await sleep(700)
-      const peer = ['peer', keys[to].publicKey, 'allowed-ips', `${PROTECTED[to]}/32`]
-      const endpoint = ['endpoint', `${UNDERLAY[4][to]}:51820`]
-      hosts.run(
-        host,
-        'wg',
-        'set',
-        `wg${host}`,
-        'private-key',
-        keys[host].file,
-        'listen-port',
-        '51820',
-        ...peer,
-        ...endpoint,
-      )
-      hosts.run(host, 'ip', 'link', 'set', `wg${host}`, 'mtu', '1420', 'up')
-      hosts.run(host, 'ip', 'route', 'add', `${PROTECTED[to]}/32`, 'dev', `wg${host}`, 'src', PROTECTED[host])
+      const peer = ['peer', keys[other(side)].publicKey, 'allowed-ips', `${theirs.inner4}/32`]
+      const own = ['private-key', keys[side].file, 'listen-port', '51820']
+      lab.exec(side, 'wg', 'set', device, ...own, ...peer, 'endpoint', `${theirs.v4}:51820`)
+      lab.exec(side, 'ip', 'link', 'set', device, 'mtu', String(lab.mtu - 80), 'up')
+      lab.exec(side, 'ip', 'route', 'add', `${theirs.inner4}/32`, 'dev', device, 'src', mine.inner4)
     }
-    await connected(hosts, 'wireguard-go')
+    await connected(lab, 'wireguard-go')
   },
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { TwoHosts } from '../test/lab/two-hosts.js'
-import { type Contender, PROTECTED } from './contenders.js'
+import { ADDRESSES, Lab } from '../test/lab/lab.js'
+import type { Contender } from './contenders.js'
 
 export interface RigRow {
   readonly name: string
@@ -32,16 +32,16 @@ export async function throughput(contenders: readonly Contender[], o: RigOptions
         absent.set(contender.name, missing)
         continue
       }
-      const hosts = new TwoHosts({ mtu: o.mtu })
+      const lab = await Lab.create({ wire: 'cable', mtu: o.mtu })
       try {
-        await contender.connect(hosts)
-        const gbits = await oneStream(hosts, o.seconds)
+        await contender.connect(lab)
+        const gbits = await oneStream(lab, o.seconds)
         results.set(contender.name, [...(results.get(contender.name) ?? []), gbits])
         o.told(`round ${round + 1}: ${contender.name} ${gbits.toFixed(2)} Gbit/s`)
       } catch (error) {
         absent.set(contender.name, (error as Error).message)
       } finally {
-        await hosts.close()
+        lab.close()
       }
     }
   return contenders.map(({ name }) => {
@@ -51,11 +51,11 @@ export async function throughput(contenders: readonly Contender[], o: RigOptions
   })
 }
 
-async function oneStream(hosts: TwoHosts, seconds: number): Promise<number> {
-  hosts.start('b', 'iperf3.log', 'iperf3', '-s', '-1')
+async function oneStream(lab: Lab, seconds: number): Promise<number> {
+  lab.spawn('b', 'iperf3', ['-s', '-1'], { stdio: 'ignore' })
   await sleep(400)
-  const args = ['-B', PROTECTED.a, '-c', PROTECTED.b, '-t', String(seconds), '-J']
-  const report = JSON.parse(hosts.run('a', 'iperf3', ...args)) as {
+  const args = ['-B', ADDRESSES.a.inner4, '-c', ADDRESSES.b.inner4, '-t', String(seconds), '-J']
+  const report = JSON.parse(lab.exec('a', 'iperf3', ...args)) as {
     end: { sum_received: { bits_per_second: number } }
   }
   return report.end.sum_received.bits_per_second / 1e9

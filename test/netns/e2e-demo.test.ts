@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -11,11 +11,20 @@ const why = whyNoLab({ tun: true })
 const DEMO = compiled('test/lab/demo')
 const NOBODY = 65_534
 
-/** Namespaces, temporary folders and processes of a demo with this process id. */
-function leftovers(pid: number): string[] {
-  const namespaces = readdirSync('/run/netns').filter((name) => name.startsWith(`sally-${pid}-`))
-  const processes = spawnSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' }).stdout.split('\n')
-  return [...namespaces, ...processes].filter((name) => name !== '')
+const namespacesOf = (pid: number): string[] =>
+  readdirSync('/run/netns').filter((name) => name.startsWith(`sally-${pid}-`))
+
+/** Processes in the namespaces of a demo with this process id. */
+const processesOf = (pid: number): string[] =>
+  namespacesOf(pid).flatMap((name) =>
+    spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' })
+      .stdout.split('\n')
+      .filter((line) => line !== ''),
+  )
+
+/** The lab's folder is what its daemons have in their arguments. */
+function folderOf(process: string): string | undefined {
+  return /\/[^\0]*\/sally-\w+/.exec(readFileSync(`/proc/${process}/cmdline`, 'latin1'))?.[0]
 }
 
 const ended = (child: ChildProcess): Promise<number | null> =>
@@ -39,7 +48,7 @@ describe.skipIf(why !== undefined)('npm run demo', () => {
     })
     expect(await ended(child), output).toBe(0)
     expect(output).toMatch(/verdict: PASS/)
-    expect(leftovers(child.pid!)).toEqual([])
+    expect(namespacesOf(child.pid!)).toEqual([])
 
     const document = JSON.parse(readFileSync(json, 'utf8')) as { passed: boolean; scenes: SceneResult[] }
     expect(document.passed).toBe(true)
