@@ -100,6 +100,8 @@ export class Dataplane implements Sadb {
   private engines: readonly EngineReport[] = []
   private stopping: (() => void) | undefined
   private stopped = false
+  /** The worker thread is gone: nobody answers any more. */
+  private ended = false
 
   private constructor(options: DataplaneOptions, opened: Opened) {
     this.listener = options.listener
@@ -157,6 +159,7 @@ export class Dataplane implements Sadb {
         else reject(fault)
       })
       this.worker.on('exit', (status) => {
+        this.ended = true
         this.stopping?.()
         if (started && !this.stopped)
           this.fault(new InternalError(`the lane ended by itself with status ${status}`))
@@ -299,6 +302,7 @@ export class Dataplane implements Sadb {
     this.post({ op: 'stop' })
     this.stopped = true
     await new Promise<void>((resolve) => {
+      if (this.ended) return resolve()
       const deadline = setTimeout(resolve, LANE_DEADLINE_MS)
       this.stopping = () => {
         clearTimeout(deadline)
