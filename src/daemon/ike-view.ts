@@ -54,12 +54,21 @@ export function ikeViews(peers: readonly IkePeerStatus[]): ReadonlyMap<string, I
   return new Map(peers.map((p) => [p.peer, viewOf(p)]))
 }
 
+/**
+ * What an end says that only answers: the other end's messages do not verify. Once the peer has proved itself, who else
+ * tries in its name is a matter of the counters.
+ */
+function refusalOf(p: IkePeerStatus): string | undefined {
+  if (p.phase === 'established' || p.lastRefusal === undefined) return undefined
+  return `a pre-phase message in the peer's name was refused: ${p.lastRefusal}`
+}
+
 function viewOf(p: IkePeerStatus): IkeView {
   return {
     version: p.version,
     phase: p.phase,
     wanted: p.wanted,
-    lastError: p.lastError?.message,
+    lastError: p.lastError?.message ?? refusalOf(p),
     lastErrorAgeSeconds: seconds(p.lastError?.ageMs),
     sas: p.ikeSas.map(saView),
     children: p.children.map((c) => ({

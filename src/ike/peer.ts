@@ -447,7 +447,8 @@ export class Peer implements IkeSaOwner {
     }
   }
 
-  status(now: Millis): IkePeerStatus {
+  /** @param lastRefusal the pre-phase's, which knows the peers by itself */
+  status(now: Millis, lastRefusal: string | undefined): IkePeerStatus {
     const { config, sas, children, lastError } = this
     return {
       peer: config.name,
@@ -460,6 +461,7 @@ export class Peer implements IkeSaOwner {
       children: children.all().map((r) => childSaStatus(r, now)),
       wanted: [...this.wanted].map((c) => c.name),
       lastError: lastError && { ...lastError, ageMs: now - lastError.at },
+      lastRefusal,
     }
   }
 

@@ -23,6 +23,8 @@ export interface IkePeerStatus {
   /** Children that are asked for and have no SA. */
   readonly wanted: readonly string[]
   readonly lastError: { readonly at: Millis; readonly ageMs: number; readonly message: string } | undefined
+  /** Why the last pre-phase message in the peer's name was refused. Nobody has proved to be its sender. */
+  readonly lastRefusal: string | undefined
 }
 
 export interface IkeSaStatus {
