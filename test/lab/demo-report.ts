@@ -35,13 +35,25 @@ export function checksOf(r: SceneResult): Check[] {
   if (!r.protected)
     return [
       ...checks,
-      check(r.secretsSeen === r.secretsPlanted, `every planted secret can be read on the wire (${r.secretsSeen})`),
-      check(r.tampered > 0 && r.tamperedAccepted > 0, `changes in flight are accepted (${r.tamperedAccepted} of ${r.tampered})`),
+      check(
+        r.secretsSeen === r.secretsPlanted,
+        `every planted secret can be read on the wire (${r.secretsSeen})`,
+      ),
+      check(
+        r.tampered > 0 && r.tamperedAccepted > 0,
+        `changes in flight are accepted (${r.tamperedAccepted} of ${r.tampered})`,
+      ),
     ]
   return [
     ...checks,
-    check(count(['prephase']) >= 4 && count(['ike-main', 'ike-quick']) >= 9, 'keys came from pre-phase and IKE'),
-    check(count(PROTECTED_KINDS) > 0 && count(PLAIN_KINDS) === 0, 'nothing but protected packets was on the wire'),
+    check(
+      count(['prephase']) >= 4 && count(['ike-main', 'ike-quick']) >= 9,
+      'keys came from pre-phase and IKE',
+    ),
+    check(
+      count(PROTECTED_KINDS) > 0 && count(PLAIN_KINDS) === 0,
+      'nothing but protected packets was on the wire',
+    ),
     r.hides
       ? check(r.secretsSeen === 0, 'no planted secret can be read on the wire')
       : check(r.secretsSeen > 0, `AH hides nothing (${r.secretsSeen} secrets can be read)`),

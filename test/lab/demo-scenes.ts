@@ -73,7 +73,14 @@ export async function play(lab: Lab, scene: Scene, octets: number, captureTo?: s
   const gateways = scene.gateway ? await Gateway.pair(lab, scene.gateway) : []
   if (!scene.gateway) lab.routeUnprotected()
   try {
-    const moved = await transferImage(lab, { from, to, octets, secretTag, secrets: SECRETS, deadlineMs: 600_000 })
+    const moved = await transferImage(lab, {
+      from,
+      to,
+      octets,
+      secretTag,
+      secrets: SECRETS,
+      deadlineMs: 600_000,
+    })
     const seen = await lab.wire.report()
     const algorithms = await algorithmsOf(gateways)
     if (captureTo !== undefined) copyFileSync(capture, join(captureTo, capture.split('/').at(-1)!))
@@ -120,7 +127,12 @@ function firstProtected(moved: Transfer, seen: WireReport): number | undefined {
 async function algorithmsOf(gateways: readonly Gateway[]): Promise<string> {
   const sa = (await gateways[0]?.child())?.sas.find((s) => s.direction === 'outbound')
   if (!sa) return 'none'
-  const names = [sa.encryption, sa.integrity, sa.esn ? 'ESN' : undefined, sa.encapsulation === 'udp' ? 'in UDP' : undefined]
+  const names = [
+    sa.encryption,
+    sa.integrity,
+    sa.esn ? 'ESN' : undefined,
+    sa.encapsulation === 'udp' ? 'in UDP' : undefined,
+  ]
   return names.filter((name) => name !== undefined).join(' ')
 }
 
@@ -134,7 +146,9 @@ async function underAttack(lab: Lab, gateways: readonly Gateway[], from: string,
   const every = Math.max(2, Math.floor(octets / MSS / TAMPERED / 2))
   const tamper = { every, limit: TAMPERED }
   await lab.wire.watch()
-  await lab.wire.impair([{ direction: 'a-to-b', kinds: ['tcp', ...PROTECTED_KINDS], minimumLength: 1000, tamper }])
+  await lab.wire.impair([
+    { direction: 'a-to-b', kinds: ['tcp', ...PROTECTED_KINDS], minimumLength: 1000, tamper },
+  ])
   try {
     const moved = await transferImage(lab, { from, to, octets, deadlineMs: 300_000 })
     const { tampered } = await lab.wire.report()

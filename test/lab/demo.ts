@@ -49,7 +49,9 @@ async function main(): Promise<number> {
   const results: SceneResult[] = []
   try {
     for (const [i, scene] of SCENES.entries()) {
-      console.log(`${i + 1}/${SCENES.length} ${scene.name}: ${size} MiB from dom0-a to dom0-b, then again under attack`)
+      console.log(
+        `${i + 1}/${SCENES.length} ${scene.name}: ${size} MiB from dom0-a to dom0-b, then again under attack`,
+      )
       results.push(await play(lab, scene, size * 2 ** 20, values.capture))
     }
   } finally {
@@ -68,7 +70,9 @@ async function main(): Promise<number> {
     const document = { sizeMiB: size, machine, scenes: results, checks, passed }
     writeFileSync(values.json, `${JSON.stringify(document, null, 2)}\n`)
   }
-  console.log(`\nThe wire is a process that inspects every packet, which bounds the throughput; npm run bench measures.`)
+  console.log(
+    `\nThe wire is a process that inspects every packet, which bounds the throughput; npm run bench measures.`,
+  )
   console.log(`verdict: ${passed ? pc.green('PASS') : pc.red('FAIL')}`)
   return passed ? 0 : 1
 }

@@ -145,7 +145,11 @@ export class Gateway {
   }
 
   /** Waits until `holds` says so of the status. @throws Error with the status and the log when it never does */
-  async until(what: string, holds: (status: GatewayStatus) => boolean, timeoutMs = 15_000): Promise<GatewayStatus> {
+  async until(
+    what: string,
+    holds: (status: GatewayStatus) => boolean,
+    timeoutMs = 15_000,
+  ): Promise<GatewayStatus> {
     const deadline = performance.now() + timeoutMs
     for (;;) {
       const status = await this.status()

@@ -1,9 +1,9 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { atEnd } from './cleanup.js'
-import { addNamespace, deleteNamespaces, deleteStaleNamespaces, labPrefix } from './namespaces.js'
+import { addNamespace, deleteNamespaces, deleteStale, folderPrefix, labPrefix } from './namespaces.js'
 import { offloadsOff } from './offloads.js'
 import { ipBatch, run } from './run.js'
 import { Wire } from './wire/wire.js'
@@ -49,10 +49,10 @@ export class Lab {
   private readonly dispose: () => void
 
   private constructor(options: LabOptions) {
-    deleteStaleNamespaces()
+    deleteStale()
     this.prefix = labPrefix()
     this.mtu = options.mtu ?? 1500
-    this.directory = mkdtempSync(join(tmpdir(), 'sally-'))
+    this.directory = mkdtempSync(join(tmpdir(), folderPrefix()))
     const names = [this.namespace('a'), this.namespace('b'), this.wireNamespace]
     this.dispose = atEnd(() => {
       deleteNamespaces(names)
@@ -103,7 +103,20 @@ export class Lab {
   private connect(kind: WireKind): void {
     const [a, b, wire] = [this.namespace('a'), this.namespace('b'), this.wireNamespace]
     if (kind === 'cable') {
-      run('ip', ['link', 'add', 'underlay', 'netns', a, 'type', 'veth', 'peer', 'name', 'underlay', 'netns', b])
+      run('ip', [
+        'link',
+        'add',
+        'underlay',
+        'netns',
+        a,
+        'type',
+        'veth',
+        'peer',
+        'name',
+        'underlay',
+        'netns',
+        b,
+      ])
       return
     }
     const ip = (text: string): string => run('ip', text.split(' '))
@@ -162,10 +175,8 @@ export class Lab {
   }
 
   /** A path in the lab's folder; what is written there is gone with the lab. */
-  path(...parts: string[]): string {
-    const path = join(this.directory, ...parts)
-    mkdirSync(join(path, '..'), { recursive: true })
-    return path
+  path(name: string): string {
+    return join(this.directory, name)
   }
 
   /** Writes a file of mode 0600 into the lab's folder and returns its path. */

@@ -1,12 +1,17 @@
-import { randomBytes } from 'node:crypto'
 import { spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { run } from './run.js'
 
-const NAME = /^sally-(\d+)-[0-9a-f]{6}-/
+const NAME = /^sally-(\d+)-\w{6}/
 
 /** A prefix for the names of one lab: the process that owns it can be told from it. */
 export const labPrefix = (): string => `sally-${process.pid}-${randomBytes(3).toString('hex')}-`
+
+/** The same for its folder, which gets six characters behind it. */
+export const folderPrefix = (): string => `sally-${process.pid}-`
 
 export function addNamespace(name: string): void {
   run('ip', ['netns', 'add', name])
@@ -16,7 +21,9 @@ export function addNamespace(name: string): void {
 export function deleteNamespaces(names: readonly string[]): void {
   const pids = (): string[] =>
     names.flatMap((name) =>
-      (spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout ?? '').split('\n').filter((p) => p !== ''),
+      (spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout ?? '')
+        .split('\n')
+        .filter((p) => p !== ''),
     )
   for (let tries = 0; tries < 50; tries++) {
     const left = pids()
@@ -33,14 +40,16 @@ export function deleteNamespaces(names: readonly string[]): void {
   for (const name of names) spawnSync('ip', ['netns', 'delete', name])
 }
 
-/** Deletes what labs have left whose process was killed before it could clean up. Returns the names. */
-export function deleteStaleNamespaces(): string[] {
-  const stale = namespacesOf('sally-').filter((name) => {
+/** Deletes the namespaces and folders of labs whose process was killed before it could clean up. */
+export function deleteStale(): void {
+  const isStale = (name: string): boolean => {
     const pid = NAME.exec(name)?.[1]
     return pid !== undefined && !isAlive(Number(pid))
-  })
-  if (stale.length > 0) deleteNamespaces(stale)
-  return stale
+  }
+  const names = namespacesOf('sally-').filter(isStale)
+  if (names.length > 0) deleteNamespaces(names)
+  for (const name of readdirSync(tmpdir()).filter(isStale))
+    rmSync(join(tmpdir(), name), { recursive: true, force: true })
 }
 
 function isAlive(pid: number): boolean {

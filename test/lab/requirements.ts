@@ -12,7 +12,7 @@ export interface Needs {
 
 /** Everything that is missing here, each with what to do about it. Empty: the lab can run. */
 export function missingForLab(needs: Needs = {}): string[] {
-  if (process.platform !== 'linux') return ['Linux: this system is ' + process.platform]
+  if (process.platform !== 'linux') return [`Linux: this system is ${process.platform}`]
   const missing: string[] = []
   const root = process.getuid?.() === 0
   if (!root) missing.push('root: network namespaces need it; run as root (sudo)')

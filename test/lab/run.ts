@@ -9,7 +9,9 @@ export function run(command: string, args: readonly string[], input?: string): s
   })
   if (error) throw new Error(`${command}: ${error.message}`)
   if (status !== 0)
-    throw new Error(`${command} ${args.join(' ')}: ${(stderr || stdout || `ended by ${signal ?? status}`).trim()}`)
+    throw new Error(
+      `${command} ${args.join(' ')}: ${(stderr || stdout || `ended by ${signal ?? status}`).trim()}`,
+    )
   return stdout
 }
 

@@ -53,7 +53,14 @@ export async function transferImage(lab: Lab, options: TransferOptions): Promise
       [
         compiled('test/lab/programs/send-image'),
         ...['--from', options.from, '--to', options.to, '--port', String(PORT)],
-        ...['--size', String(options.octets), '--seed', randomBytes(32).toString('hex'), '--pages', sentPages],
+        ...[
+          '--size',
+          String(options.octets),
+          '--seed',
+          randomBytes(32).toString('hex'),
+          '--pages',
+          sentPages,
+        ],
         ...['--tag', options.secretTag ?? '', '--secrets', String(options.secrets ?? 0)],
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },

@@ -41,8 +41,20 @@ describe.skipIf(why !== undefined)('kill -9 of a gateway under traffic', () => {
   test.each<Case>([
     { name: 'ESP tunnel, the sender’s gateway', settings: tunnel, sender: 'a', victim: 'a', ...soon },
     { name: 'ESP tunnel, the receiver’s gateway', settings: tunnel, sender: 'a', victim: 'b', ...soon },
-    { name: 'AH of the hosts’ own addresses, the sender’s gateway', settings: transparent, sender: 'a', victim: 'a', ...soon },
-    { name: 'AH of the hosts’ own addresses, the receiver’s gateway', settings: transparent, sender: 'b', victim: 'a', ...soon },
+    {
+      name: 'AH of the hosts’ own addresses, the sender’s gateway',
+      settings: transparent,
+      sender: 'a',
+      victim: 'a',
+      ...soon,
+    },
+    {
+      name: 'AH of the hosts’ own addresses, the receiver’s gateway',
+      settings: transparent,
+      sender: 'b',
+      victim: 'a',
+      ...soon,
+    },
     {
       // It waits for packets of its own, so the sender must find out by dead peer detection: 2 s, and 15 s of repeats.
       name: 'the receiver’s gateway, and nobody there begins anew',
@@ -53,12 +65,16 @@ describe.skipIf(why !== undefined)('kill -9 of a gateway under traffic', () => {
       seconds: 26,
       longestGapMs: 21_000,
     },
-  ])('$name', async ({ settings, sender, victim, again, seconds, longestGapMs }) => {
-    const [a, b] = await Gateway.pair(lab, settings)
-    running = { a, b }
-    for (const gateway of [a, b])
-      await gateway.until('up', (s) => s.peers[0]!.children[0]!.sas.some((sa) => sa.direction === 'outbound'))
-    const which = settings.transparent ? 'v4' : 'inner4'
+  ])(
+    '$name',
+    async ({ settings, sender, victim, again, seconds, longestGapMs }) => {
+      const [a, b] = await Gateway.pair(lab, settings)
+      running = { a, b }
+      for (const gateway of [a, b])
+        await gateway.until('up', (s) =>
+          s.peers[0]!.children[0]!.sas.some((sa) => sa.direction === 'outbound'),
+        )
+      const which = settings.transparent ? 'v4' : 'inner4'
       await lab.wire.watch()
       const probe = udpProbe(lab, {
         side: sender,
@@ -74,7 +90,7 @@ describe.skipIf(why !== undefined)('kill -9 of a gateway under traffic', () => {
       const result = await probe
       const { frames } = await lab.wire.report()
       // ICMP is what a kernel says of IKE messages to a port on which nobody listens any more.
-    for (const plain of PLAIN_KINDS.filter((kind) => kind !== 'icmp'))
+      for (const plain of PLAIN_KINDS.filter((kind) => kind !== 'icmp'))
         expect(frames[plain] ?? 0, plain).toBe(0)
       // What came before the crash and after the recovery, which took its time.
       expect(result.longestGapMs).toBeGreaterThan(1_000)

@@ -24,7 +24,7 @@ const processesOf = (pid: number): string[] =>
 
 /** The lab's folder is what its daemons have in their arguments. */
 function folderOf(process: string): string | undefined {
-  return /\/[^\0]*\/sally-\w+/.exec(readFileSync(`/proc/${process}/cmdline`, 'latin1'))?.[0]
+  return /\/[^\0]*\/sally-[\w-]+/.exec(readFileSync(`/proc/${process}/cmdline`, 'latin1'))?.[0]
 }
 
 const ended = (child: ChildProcess): Promise<number | null> =>
@@ -82,10 +82,16 @@ describe.skipIf(why !== undefined)('npm run demo', () => {
           if (output.includes('2/3')) setTimeout(resolve, 1_500)
         })
       })
-      expect(leftovers(child.pid!).length).toBeGreaterThan(3)
+      const processes = processesOf(child.pid!)
+      const folders = processes.flatMap((pid) => folderOf(pid) ?? [])
+      expect(namespacesOf(child.pid!)).toHaveLength(3)
+      expect(processes.length).toBeGreaterThanOrEqual(3)
+      expect(folders.length).toBeGreaterThanOrEqual(2)
       child.kill(signal)
       expect(await ended(child)).toBe(signal === 'SIGINT' ? 130 : 143)
-      expect(leftovers(child.pid!)).toEqual([])
+      expect(namespacesOf(child.pid!)).toEqual([])
+      expect(processes.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([])
+      expect(folders.filter((folder) => existsSync(folder))).toEqual([])
     },
     60_000,
   )

@@ -41,7 +41,11 @@ const image = makeImage()
 if (values.pages !== undefined) {
   const digests: Buffer[] = []
   for (let at = 0; at < size; at += PAGE)
-    digests.push(createHash('sha1').update(image.subarray(at, at + PAGE)).digest())
+    digests.push(
+      createHash('sha1')
+        .update(image.subarray(at, at + PAGE))
+        .digest(),
+    )
   writeFileSync(values.pages, Buffer.concat(digests))
 }
 const sha256 = createHash('sha256').update(image).digest('hex')

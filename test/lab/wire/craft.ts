@@ -14,7 +14,11 @@ export const ipPayload = (frame: Buffer): Buffer =>
 export const udpPayload = (frame: Buffer): Buffer => ipPayload(frame).subarray(UDP_HEADER)
 
 /** The frame with another IP payload, and for that with another length and header checksum. */
-export function withIpPayload(frame: Buffer, payload: Uint8Array, changes: { protocol?: number; source?: Uint8Array } = {}): Buffer {
+export function withIpPayload(
+  frame: Buffer,
+  payload: Uint8Array,
+  changes: { protocol?: number; source?: Uint8Array } = {},
+): Buffer {
   const out = Buffer.concat([frame.subarray(0, ETHERNET + HEADER), payload])
   out.writeUInt16BE(HEADER + payload.length, ETHERNET + 2)
   out.writeUInt16BE(0, ETHERNET + 6) // no fragment

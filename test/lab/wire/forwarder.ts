@@ -102,7 +102,11 @@ export class Forwarder {
   private judgeOne(from: FrameSocket, i: number, at: number, length: number, side: 0 | 1): boolean {
     const { counts } = this.watching
     const verdict = this.judge?.judge(this.frame, length, DIRECTIONS[side]) ?? VERDICT.PASS
-    if (verdict !== VERDICT.PASS && (verdict & VERDICT.TAMPER) !== 0 && tamper(from.bytes, this.frame, this.judge!.random()))
+    if (
+      verdict !== VERDICT.PASS &&
+      (verdict & VERDICT.TAMPER) !== 0 &&
+      tamper(from.bytes, this.frame, this.judge!.random())
+    )
       counts.tampered++
     this.watching.see(from.bytes, at, length, this.frame, side, from.seconds[i]!, from.nanoseconds[i]!)
     if (verdict === VERDICT.PASS) return true

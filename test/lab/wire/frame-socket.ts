@@ -1,4 +1,11 @@
-import { SO_RCVBUFFORCE, SO_SNDBUFFORCE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET } from '../../../src/ffi/constants.js'
+import {
+  SO_RCVBUFFORCE,
+  SO_SNDBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_RAW,
+  SOL_SOCKET,
+} from '../../../src/ffi/constants.js'
 import { EAGAIN, EINTR, ENOBUFS } from '../../../src/ffi/errno.js'
 import { koffi } from '../../../src/ffi/koffi.js'
 import { IOV_LEN, IOVEC_LEN, writeIovec } from '../../../src/ffi/layout/iovec.js'
@@ -63,7 +70,11 @@ export class FrameSocket {
     this.controls = this.memory.take(FRAMES * TIMESTAMP_SPACE)
     for (let i = 0; i < FRAMES; i++) {
       this.header(this.rx, i, rxVectors)
-      setWord64(this.memory.words, (this.rx + i * MMSGHDR_LEN + MSG_CONTROL) / 4, this.memory.address + this.controls + i * TIMESTAMP_SPACE)
+      setWord64(
+        this.memory.words,
+        (this.rx + i * MMSGHDR_LEN + MSG_CONTROL) / 4,
+        this.memory.address + this.controls + i * TIMESTAMP_SPACE,
+      )
       writeIovec(this.memory, rxVectors + i * IOVEC_LEN, this.memory.address + i * room, room)
       this.header(this.tx, i, this.txVectors)
     }
@@ -123,7 +134,8 @@ export class FrameSocket {
    * @returns frames that the device's queue did not take
    */
   sendFrom(from: FrameSocket, slots: Int32Array, count: number): number {
-    for (let i = 0; i < count; i++) this.point(i, from.memory.address + slots[i]! * from.room, from.length[slots[i]!]!)
+    for (let i = 0; i < count; i++)
+      this.point(i, from.memory.address + slots[i]! * from.room, from.length[slots[i]!]!)
     return this.flush(count)
   }
 

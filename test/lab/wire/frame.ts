@@ -25,7 +25,13 @@ export type Kind = (typeof KINDS)[number]
 /** Kinds that show the traffic itself, unprotected. */
 export const PLAIN_KINDS: readonly Kind[] = ['tcp', 'udp', 'icmp', 'fragment']
 export const PROTECTED_KINDS: readonly Kind[] = ['esp', 'esp-udp', 'ah']
-export const IKE_KINDS: readonly Kind[] = ['prephase', 'ike-main', 'ike-quick', 'ike-informational', 'ike-other']
+export const IKE_KINDS: readonly Kind[] = [
+  'prephase',
+  'ike-main',
+  'ike-quick',
+  'ike-informational',
+  'ike-other',
+]
 
 const ETHERNET = 14
 const [TCP, UDP, ESP, AH, ICMP, ICMPV6] = [6, 17, 50, 51, 1, 58]

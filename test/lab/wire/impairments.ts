@@ -53,7 +53,8 @@ export class Judge {
     for (let i = 0; i < this.impairments.length; i++) {
       const rule = this.impairments[i]!
       if (rule.direction !== undefined && rule.direction !== direction) continue
-      if (rule.kinds ? !rule.kinds.includes(frame.kind) : frame.kind === 'arp' || frame.kind === 'neighbour') continue
+      if (rule.kinds ? !rule.kinds.includes(frame.kind) : frame.kind === 'arp' || frame.kind === 'neighbour')
+        continue
       if (length < (rule.minimumLength ?? 0)) continue
       return this.apply(rule, i)
     }

@@ -1,5 +1,5 @@
-import type { Direction, Impairment } from './impairments.js'
 import type { Kind } from './frame.js'
+import type { Direction, Impairment } from './impairments.js'
 
 // What the lab and the process of the wire say to each other.
 
@@ -58,4 +58,6 @@ export interface Answers {
   readonly inject: number
 }
 
-export type Reply = { readonly id: number; readonly value: unknown } | { readonly id: number; readonly error: string }
+export type Reply =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly error: string }

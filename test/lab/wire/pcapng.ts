@@ -32,7 +32,12 @@ export class PcapngWriter {
    * @param interfaces their names, in the order of the indexes that `frame` takes
    * @param limit octets of file at most
    */
-  constructor(path: string, interfaces: readonly string[], limit = 64 * 1024 * 1024, linkType = LINKTYPE_ETHERNET) {
+  constructor(
+    path: string,
+    interfaces: readonly string[],
+    limit = 64 * 1024 * 1024,
+    linkType = LINKTYPE_ETHERNET,
+  ) {
     this.limit = limit
     this.fd = openSync(path, 'w', 0o600)
     const header = Buffer.alloc(16)
@@ -47,7 +52,14 @@ export class PcapngWriter {
    * @param iface index of the interface that the frame came in by
    * @param seconds since 1970
    */
-  frame(iface: number, seconds: number, nanoseconds: number, b: Uint8Array, at: number, length: number): void {
+  frame(
+    iface: number,
+    seconds: number,
+    nanoseconds: number,
+    b: Uint8Array,
+    at: number,
+    length: number,
+  ): void {
     const size = 32 + padded(length)
     if (this.octets + this.used + size > this.limit) {
       this.left++

@@ -2,7 +2,8 @@ import type { Frame } from './frame.js'
 
 /** "TAG:1234": what the planted strings look like. */
 export const SECRET_DIGITS = 4
-export const secretText = (tag: string, index: number): string => `${tag}:${String(index).padStart(SECRET_DIGITS, '0')}`
+export const secretText = (tag: string, index: number): string =>
+  `${tag}:${String(index).padStart(SECRET_DIGITS, '0')}`
 
 /** Looks for planted secrets in what passes, also in those that two frames of a direction share. */
 export class SecretWatch {

@@ -1,4 +1,4 @@
-import { Frame, KINDS, type Kind } from './frame.js'
+import { type Frame, KINDS, type Kind } from './frame.js'
 import type { WatchOptions, WireReport } from './messages.js'
 import { PcapngWriter } from './pcapng.js'
 import { SecretWatch } from './secrets.js'
@@ -19,10 +19,20 @@ export class Watch {
     this.keep = options.keep ?? 0
     this.secrets = options.secretTag === undefined ? undefined : new SecretWatch(options.secretTag)
     this.pcap =
-      options.capture === undefined ? undefined : new PcapngWriter(options.capture, devices, options.captureLimit)
+      options.capture === undefined
+        ? undefined
+        : new PcapngWriter(options.capture, devices, options.captureLimit)
   }
 
-  see(b: Buffer, at: number, length: number, frame: Frame, side: 0 | 1, seconds: number, nanoseconds: number): void {
+  see(
+    b: Buffer,
+    at: number,
+    length: number,
+    frame: Frame,
+    side: 0 | 1,
+    seconds: number,
+    nanoseconds: number,
+  ): void {
     const { kind } = frame
     this.frames.set(kind, (this.frames.get(kind) ?? 0) + 1)
     this.octets.set(kind, (this.octets.get(kind) ?? 0) + length)

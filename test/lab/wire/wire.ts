@@ -81,10 +81,12 @@ export class Wire {
         this.waiters.delete(id)
         reject(new Error('the wire does not answer'))
       }, deadlineMs)
-      const done = <A extends unknown[]>(f: (...a: A) => void) => (...a: A) => {
-        clearTimeout(timer)
-        f(...a)
-      }
+      const done =
+        <A extends unknown[]>(f: (...a: A) => void) =>
+        (...a: A) => {
+          clearTimeout(timer)
+          f(...a)
+        }
       this.waiters.set(id, { resolve: done(resolve), reject: done(reject) })
     })
   }
