@@ -64,6 +64,13 @@ const ARCHITECTURES: readonly { readonly suffix: string; readonly flags: readonl
  * @throws SystemError where no native calls can be made
  */
 export function ipsecMb(): IpsecMb | string {
+  bound ??= bind()
+  return bound
+}
+
+let bound: IpsecMb | string | undefined
+
+function bind(): IpsecMb | string {
   if (process.arch !== 'x64') return `no libIPSec_MB for ${process.arch}`
   const library = load()
   if (!library) return `${LIBRARIES.join(' or ')} is not installed (Debian: libipsec-mb2 or libipsec-mb1)`
@@ -74,17 +81,23 @@ export function ipsecMb(): IpsecMb | string {
   if (!usable) return 'the processor has no AES instructions that libIPSec_MB uses'
   const version = symbol(library, 'imb_get_version_str', 'str', [])?.() as string | undefined
   const { suffix } = usable
+  const gcm = new Map<number, GcmFunctions>()
   return {
     version: version ?? 'unknown',
     architecture: suffix,
     gcm(bits) {
+      // Bound once: what koffi makes for a function is never freed.
+      const known = gcm.get(bits)
+      if (known) return known
       const a = 'uintptr_t'
       const oneShot = [a, a, a, a, 'uint64_t', a, a, 'uint64_t', a, 'uint64_t']
       const pre = symbol(library, `aes_gcm_pre_${bits}_${suffix}`, 'void', [a, a])
       const encrypt = symbol(library, `aes_gcm_enc_${bits}_${suffix}`, 'void', oneShot)
       const decrypt = symbol(library, `aes_gcm_dec_${bits}_${suffix}`, 'void', oneShot)
       if (!pre || !encrypt || !decrypt) return undefined
-      return { pre, encrypt, decrypt } as GcmFunctions
+      const functions = { pre, encrypt, decrypt } as GcmFunctions
+      gcm.set(bits, functions)
+      return functions
     },
   }
 }
