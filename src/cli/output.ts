@@ -1,5 +1,5 @@
 import Table from 'cli-table3'
-import pc from 'picocolors'
+import { colors as pc } from './colors.js'
 
 // How the command line shows things: plain tables that can be piped, numbers with their units.
 

@@ -1,6 +1,6 @@
-import pc from 'picocolors'
 import type { IkeSaView } from '../daemon/ike-view.js'
 import type { ChildView, GatewayStatus, PeerView, SaView } from '../daemon/status.js'
+import { colors as pc } from './colors.js'
 import { facts, formatOctets, formatSeconds, formatSpi, table } from './output.js'
 
 /** The status as people read it. */

@@ -1,5 +1,5 @@
 import Table from 'cli-table3'
-import pc from 'picocolors'
+import { colors as pc } from '../../src/cli/colors.js'
 import type { SceneResult } from './demo-scenes.js'
 import { type Kind, PLAIN_KINDS, PROTECTED_KINDS } from './wire/frame.js'
 

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { parseArgs } from 'node:util'
-import pc from 'picocolors'
+import { colors as pc } from '../../src/cli/colors.js'
 import { type Check, checksOf, resultTable } from './demo-report.js'
 import { play, SCENES, type SceneResult } from './demo-scenes.js'
 import { Lab } from './lab.js'
