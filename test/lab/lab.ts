@@ -1,7 +1,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { atEnd } from './cleanup.js'
 import { addNamespace, deleteNamespaces, deleteStale, folderPrefix, labPrefix } from './namespaces.js'
 import { offloadsOff } from './offloads.js'
@@ -182,6 +182,7 @@ export class Lab {
   /** Writes a file of mode 0600 into the lab's folder and returns its path. */
   file(name: string, contents: string | Uint8Array): string {
     const path = this.path(name)
+    mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, contents, { mode: 0o600 })
     return path
   }
