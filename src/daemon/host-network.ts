@@ -4,7 +4,7 @@ import { NetlinkSocket } from '../net/netlink.js'
 import { replaceTable, tableExists } from '../net/nftables.js'
 import { deleteRoute, type Route, replaceRoute } from '../net/routes.js'
 import { addRule, deleteRule } from '../net/rules.js'
-import { RP_FILTER_LOOSE, writeRpFilter } from '../net/sysctl.js'
+import { noLinkLocalAddress, RP_FILTER_LOOSE, writeRpFilter } from '../net/sysctl.js'
 import { formatIp, formatPrefix } from '../wire/ip-address.js'
 import type { GatewayConfig } from './config/config.js'
 import {
@@ -128,6 +128,7 @@ export class HostNetwork {
       this.steps.push({ what: `address ${formatIp(address.address)}`, undo })
       addAddress(sockets.route, link, address)
     }
+    noLinkLocalAddress(link.name)
     setUp(sockets.route, link)
   }
 

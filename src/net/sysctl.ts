@@ -35,6 +35,19 @@ export function writeRpFilter(device: string, value: number): void {
   }
 }
 
+/**
+ * Keeps the kernel from giving a device an IPv6 link-local address by itself, and from sending router solicitations and
+ * multicast reports there. A kernel without IPv6 has nothing to switch off, and a read-only /proc/sys only costs a few
+ * packets that no policy covers: neither is an error.
+ */
+export function noLinkLocalAddress(device: string): void {
+  try {
+    writeFileSync(`/proc/sys/net/ipv6/conf/${device}/addr_gen_mode`, '1\n')
+  } catch {
+    // See above.
+  }
+}
+
 function sysctlError(call: string, device: string, what: string, cause: unknown): SystemError {
   const errno = Math.abs((cause as NodeJS.ErrnoException).errno ?? 0)
   const message =
