@@ -1,3 +1,4 @@
+import { ENCR } from '../../crypto/algorithms.js'
 import { ConfigError } from '../../errors.js'
 import type { ChildConfig } from '../../ike/config.js'
 import { type ChildProposal, parseChildProposal } from '../../ike/proposals.js'
@@ -117,6 +118,7 @@ export function childConfig(
   source: YamlSource,
   child: Child,
   policy: PolicySettings,
+  ikeVersion: number,
 ): ChildConfig | undefined {
   const { section, path } = child
   const texts =
@@ -128,6 +130,12 @@ export function childConfig(
     (text): ChildProposal => parseChildProposal(section.protocol, text),
   )
   if (!proposals) return undefined
+  // Beside others it is left out of the offer, as it is good for a later version.
+  if (ikeVersion === 1 && proposals.every((p) => p.encryption?.id === ENCR.CHACHA20_POLY1305))
+    source.problem(
+      [...path, 'proposals', 0],
+      'IKEv1 has no number for ChaCha20-Poly1305; expected one with another cipher, e.g. aes256gcm16',
+    )
   return {
     name: child.name,
     policy: policy.id,

@@ -62,7 +62,7 @@ export function resolvePeer(
       refuseKeysOfManual(source, child)
       manual.push(...(resolveManual(source, [...child.path, 'manual'], child.section.manual, policy) ?? []))
     } else {
-      const config = childConfig(source, child, policy)
+      const config = childConfig(source, child, policy, section.ike.version)
       if (config) ikeChildren.push(config)
     }
   }

@@ -96,6 +96,12 @@ describe('every wrong value is named with its line, key and expectation', () => 
       'peers.dom0-b.children.migration.remote[0]',
       /address block/,
     ],
+    [
+      'proposals: [aes128gcm',
+      'proposals: [chacha20poly1305]',
+      'peers.dom0-b.children.migration.proposals[0]',
+      /IKEv1 has no number for ChaCha20-Poly1305/,
+    ],
     ['proposals: [aes128gcm', 'proposals: [sha256]', 'peers.dom0-b.children.migration.proposals[0]', /./],
     [
       'lifetime: { time',
