@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs'
 import type { Lab } from './lab.js'
 import { compiled } from './root.js'
 
-const PORT = 8002
+/** TCP port that the image goes to. */
+export const TRANSFER_PORT = 8002
 const PAGE_DIGEST = 20
 
 export interface TransferOptions {
@@ -38,7 +39,7 @@ export async function transferImage(lab: Lab, options: TransferOptions): Promise
     process.execPath,
     [
       compiled('test/lab/programs/receive-image'),
-      ...['--listen', options.to, '--port', String(PORT)],
+      ...['--listen', options.to, '--port', String(TRANSFER_PORT)],
       ...['--size', String(options.octets), '--pages', receivedPages],
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
@@ -52,7 +53,7 @@ export async function transferImage(lab: Lab, options: TransferOptions): Promise
       process.execPath,
       [
         compiled('test/lab/programs/send-image'),
-        ...['--from', options.from, '--to', options.to, '--port', String(PORT)],
+        ...['--from', options.from, '--to', options.to, '--port', String(TRANSFER_PORT)],
         ...[
           '--size',
           String(options.octets),
