@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { parseArgs } from 'node:util'
 import { colors as pc } from '../../src/cli/colors.js'
@@ -45,6 +45,16 @@ async function main(): Promise<number> {
   }
   if (values.capture !== undefined) mkdirSync(values.capture, { recursive: true })
 
+  if (values.json !== undefined) {
+    try {
+      // Before the work, not behind it; what is there stays until there is something better.
+      closeSync(openSync(values.json, 'a'))
+    } catch (error) {
+      console.error(`--json ${values.json}: cannot be written: ${(error as Error).message}`)
+      return 2
+    }
+  }
+
   const lab = await Lab.create({ wire: 'forwarder' })
   const results: SceneResult[] = []
   try {
@@ -83,6 +93,7 @@ main().then(
   },
   (error: unknown) => {
     console.error(error instanceof Error ? error.message : error)
-    process.exitCode = 1
+    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+    process.exitCode = code.startsWith('ERR_PARSE_ARGS_') ? 2 : 1
   },
 )

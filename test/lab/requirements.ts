@@ -1,7 +1,11 @@
-import { spawnSync } from 'node:child_process'
-import { closeSync, existsSync, openSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { nativeCalls } from '../../src/ffi/koffi.js'
+import { libc } from '../../src/ffi/libc.js'
+import { openTun } from '../../src/net/tun.js'
+import { inside } from './inside.js'
+import { addNamespace, deleteNamespaces } from './namespaces.js'
 import { SALLYPORT } from './root.js'
+import { ipBatch } from './run.js'
 
 /** What the lab may need beyond Linux, root and iproute2. */
 export interface Needs {
@@ -15,18 +19,12 @@ export function missingForLab(needs: Needs = {}): string[] {
   if (process.platform !== 'linux') return [`Linux: this system is ${process.platform}`]
   const missing: string[] = []
   const root = process.getuid?.() === 0
+  const hasIp = hasProgram('ip')
   if (!root) missing.push('root: network namespaces need it; run as root (sudo)')
-  if (!hasProgram('ip')) missing.push('the program ip: install iproute2')
-  else if (root) {
-    const why = cannotMakeNamespaces()
-    if (why) missing.push(`network namespaces: ${why}`)
-  }
+  if (!hasIp) missing.push('the program ip: install iproute2')
   const native = nativeCalls()
   if (!native.available) missing.push(`native calls: ${native.reason}`)
-  if (needs.tun === true && root) {
-    const why = cannotOpenTun()
-    if (why) missing.push(`TUN: ${why}`)
-  }
+  if (root && hasIp) missing.push(...missingInNamespace(needs.tun === true && native.available))
   for (const name of needs.programs ?? []) if (!hasProgram(name)) missing.push(`the program ${name}`)
   if (!existsSync(SALLYPORT)) missing.push('the compiled program: run npm run bootstrap')
   return missing
@@ -39,22 +37,39 @@ export function whyNoLab(needs: Needs = {}): string | undefined {
 }
 
 export function hasProgram(name: string): boolean {
-  const places = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin']
-  return places.some((place) => existsSync(`${place}/${name}`))
+  return (process.env.PATH ?? '')
+    .split(':')
+    .some((folder) => folder !== '' && existsSync(`${folder}/${name}`))
 }
 
-function cannotMakeNamespaces(): string | undefined {
+/** Tries in a namespace of its own what the lab will do in its namespaces. */
+function missingInNamespace(tun: boolean): string[] {
   const name = `sally-${process.pid}-probe`
-  const made = spawnSync('ip', ['netns', 'add', name], { encoding: 'utf8' })
-  spawnSync('ip', ['netns', 'delete', name])
-  return made.status === 0 ? undefined : made.stderr.trim()
+  try {
+    addNamespace(name)
+  } catch (error) {
+    return [`network namespaces: ${(error as Error).message}`]
+  }
+  const missing: string[] = []
+  try {
+    ipBatch(name, ['link add probe0 type veth peer name probe1'])
+  } catch (error) {
+    missing.push(`veth devices: ${(error as Error).message}; they need CAP_NET_ADMIN and the module veth`)
+  }
+  if (tun) {
+    const why = cannotOpenTun(name)
+    if (why !== undefined) missing.push(`TUN: ${why}`)
+  }
+  deleteNamespaces([name])
+  return missing
 }
 
-function cannotOpenTun(): string | undefined {
+function cannotOpenTun(namespace: string): string | undefined {
   try {
-    closeSync(openSync('/dev/net/tun', 'r+'))
+    // A device that can be opened need not be one that makes TUN devices: only making one tells.
+    inside(namespace, () => libc().close(openTun({ name: 'probe2' }).fd))
     return undefined
   } catch (error) {
-    return `${(error as Error).message}; load the module tun, or give the container the device`
+    return (error as Error).message
   }
 }

@@ -1,5 +1,9 @@
 import { spawnSync } from 'node:child_process'
 
+// iproute2 may live in a system folder, which root's PATH lacks after su, in cron and in some containers.
+const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin']
+process.env.PATH = [...new Set([...(process.env.PATH ?? '').split(':'), ...SYSTEM_FOLDERS])].join(':')
+
 /** Runs a program to its end and gives what it printed. @throws Error with what it said when it fails */
 export function run(command: string, args: readonly string[], input?: string): string {
   const { status, error, stdout, stderr, signal } = spawnSync(command, args, {
