@@ -10,7 +10,7 @@ export interface IkeView {
   readonly phase: IkePeerStatus['phase']
   /** Children that are asked for and have no SA. */
   readonly wanted: readonly string[]
-  /** Why the last attempt failed. */
+  /** Why the last attempt failed, or why the one under way makes no headway. */
   readonly lastError: string | undefined
   readonly lastErrorAgeSeconds: number | undefined
   readonly sas: readonly IkeSaView[]
@@ -55,12 +55,14 @@ export function ikeViews(peers: readonly IkePeerStatus[]): ReadonlyMap<string, I
 }
 
 /**
- * What an end says that only answers: the other end's messages do not verify. Once the peer has proved itself, who else
- * tries in its name is a matter of the counters.
+ * What is known of a pre-phase before it has failed for good: the other end's messages do not verify here, or it does not
+ * answer. Once the peer has proved itself, who else tries in its name is a matter of the counters.
  */
-function refusalOf(p: IkePeerStatus): string | undefined {
-  if (p.phase === 'established' || p.lastRefusal === undefined) return undefined
-  return `a pre-phase message in the peer's name was refused: ${p.lastRefusal}`
+function prephaseTrouble(p: IkePeerStatus): string | undefined {
+  if (p.phase === 'established') return undefined
+  if (p.lastRefusal !== undefined)
+    return `a pre-phase message in the peer's name was refused: ${p.lastRefusal}`
+  return p.silence === undefined ? undefined : `pre-phase: ${p.silence}`
 }
 
 function viewOf(p: IkePeerStatus): IkeView {
@@ -68,7 +70,7 @@ function viewOf(p: IkePeerStatus): IkeView {
     version: p.version,
     phase: p.phase,
     wanted: p.wanted,
-    lastError: p.lastError?.message ?? refusalOf(p),
+    lastError: p.lastError?.message ?? prephaseTrouble(p),
     lastErrorAgeSeconds: seconds(p.lastError?.ageMs),
     sas: p.ikeSas.map(saView),
     children: p.children.map((c) => ({

@@ -273,8 +273,8 @@ export class Ike {
 
   /** @param now for ages; the time of the last entry point unless told */
   status(now: Millis = this.now): IkePeerStatus[] {
-    const refusals = new Map(this.prephase.status().map((p) => [p.peer, p.lastRefusal]))
-    return [...this.peers.values()].map((p) => p.status(now, refusals.get(p.config.name)))
+    const prephases = new Map(this.prephase.status().map((p) => [p.peer, p]))
+    return [...this.peers.values()].map((p) => p.status(now, prephases.get(p.config.name)))
   }
 
   // Helpers

@@ -12,7 +12,7 @@ import { IkeSaSet } from './ike-sa-set.js'
 import type { IkeLimits } from './limits.js'
 import { formatEndpoint, IKE_PORT, type Path, samePath } from './path.js'
 import type { Prephase } from './prephase/prephase.js'
-import type { PrephaseResult } from './prephase/types.js'
+import type { PrephaseResult, PrephaseStatus } from './prephase/types.js'
 import { formatChildProposal } from './proposals.js'
 import type { RefusalLog } from './refusal-log.js'
 import { goesFirst } from './simultaneous.js'
@@ -447,8 +447,8 @@ export class Peer implements IkeSaOwner {
     }
   }
 
-  /** @param lastRefusal the pre-phase's, which knows the peers by itself */
-  status(now: Millis, lastRefusal: string | undefined): IkePeerStatus {
+  /** @param prephase the pre-phase's own, which knows the peers by itself; undefined for a peer without */
+  status(now: Millis, prephase: PrephaseStatus | undefined): IkePeerStatus {
     const { config, sas, children, lastError } = this
     return {
       peer: config.name,
@@ -461,7 +461,8 @@ export class Peer implements IkeSaOwner {
       children: children.all().map((r) => childSaStatus(r, now)),
       wanted: [...this.wanted].map((c) => c.name),
       lastError: lastError && { ...lastError, ageMs: now - lastError.at },
-      lastRefusal,
+      lastRefusal: prephase?.lastRefusal,
+      silence: prephase?.silence,
     }
   }
 

@@ -25,6 +25,8 @@ export interface IkePeerStatus {
   readonly lastError: { readonly at: Millis; readonly ageMs: number; readonly message: string } | undefined
   /** Why the last pre-phase message in the peer's name was refused. Nobody has proved to be its sender. */
   readonly lastRefusal: string | undefined
+  /** What the peer leaves without an answer in a pre-phase that is under way. */
+  readonly silence: string | undefined
 }
 
 export interface IkeSaStatus {

@@ -144,6 +144,37 @@ describe.each(SCHEMES)('%s', (scheme) => {
     expect(b.finished.length).toBe(1)
   })
 
+  test('a peer that does not answer is told of while the attempt goes on', () => {
+    const { network, a } = twoEnds(scheme, { impairment: () => [] })
+    const silence = (): string | undefined => a.prephase.status()[0]!.silence
+    a.prephase.start(network.now, 'b')
+    network.runFor(2_900)
+    expect(silence()).toBeUndefined()
+    network.runFor(200)
+    expect(silence()).toMatch(/no answer to step 1 yet: .*refuses us/)
+    network.runFor(20_000) // in the second attempt, with its first sending
+    expect(silence()).toMatch(/no answer to step 1 yet/)
+    a.prephase.cancel('b')
+    expect(silence()).toBeUndefined()
+  })
+
+  test('an answer that the peer does not follow is told of, until it does', () => {
+    let deaf = true
+    const ends = twoEnds(scheme, {
+      impairment: (d) => (deaf && sameIp(d.from.address, B.address) ? [] : [5]),
+    })
+    const { network, a, b } = ends
+    const silence = (): string | undefined => b.prephase.status()[0]!.silence
+    a.prephase.start(network.now, 'b')
+    network.runFor(2_900)
+    expect(silence()).toBeUndefined()
+    network.runFor(200)
+    expect(silence()).toMatch(/the peer repeats step 1 after our answer/)
+    deaf = false
+    network.runUntil(() => a.finished.length > 0, 10_000)
+    expect([a, b].map((end) => end.prephase.status()[0]!.silence)).toEqual([undefined, undefined])
+  })
+
   test('step 1 is repeated after 1, 2, 4 and 8 s, then everything starts again with fresh numbers', () => {
     const ends = twoEnds(scheme, { impairment: () => [] })
     const { network, a } = ends

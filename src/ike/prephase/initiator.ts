@@ -119,6 +119,19 @@ export function initiatorDeadline(s: InitiatorState): Millis | undefined {
   return s.kind === 'HOLD' ? s.until : s.sending.dueAt
 }
 
+/** A datagram is lost now and then; from the third sending on the silence is worth a word. */
+const SILENT_TIMES = 3
+const WHY_NO_STEP_2 = 'the peer is unreachable, does not run the pre-phase, or refuses us (its log tells why)'
+const WHY_NO_STEP_4 = 'the way to or from the peer loses messages'
+
+/** What the peer leaves without an answer while the attempt goes on; undefined while that may be chance. */
+export function unanswered(s: InitiatorState): string | undefined {
+  if (!('sending' in s) || (s.attempt === 1 && s.sending.times < SILENT_TIMES)) return undefined
+  return s.kind === 'STEP1_SENT'
+    ? `no answer to step 1 yet: ${WHY_NO_STEP_2}`
+    : `step 3 is not confirmed yet: ${WHY_NO_STEP_4}`
+}
+
 /** Initiator cookie of the attempt under way. */
 export function attemptCookie(s: InitiatorState): Uint8Array | undefined {
   if (s.kind === 'STEP1_SENT') return s.opened.ci
@@ -177,8 +190,8 @@ function repeat(s: Attempt, now: Millis, c: InitiatorContext): Result {
   }
   const reason =
     s.kind === 'STEP1_SENT'
-      ? `no answer to step 1 in ${s.attempt} attempts: the peer is unreachable, does not run the pre-phase, or refuses us (its log tells why)`
-      : `step 3 was not confirmed in the last of ${s.attempt} attempts: the way to or from the peer loses messages`
+      ? `no answer to step 1 in ${s.attempt} attempts: ${WHY_NO_STEP_2}`
+      : `step 3 was not confirmed in the last of ${s.attempt} attempts: ${WHY_NO_STEP_4}`
   return { next: IDLE, effects: [timeout, { do: 'failed', reason }] }
 }
 

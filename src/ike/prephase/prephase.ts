@@ -12,13 +12,20 @@ import {
   type InitiatorContext,
   type InitiatorEvent,
   initiatorDeadline,
+  unanswered,
 } from './initiator.js'
 import { PREPHASE_LIMITS, type PrephaseLimits } from './limits.js'
 import { type Effect, transition } from './machine.js'
 import { COOKIE_LEN, type MessageOf, parsePrephase } from './messages.js'
 import { type PeerRecord, type Session, SourceTable } from './peers.js'
 import { type Cause, explain, Refusals, TELLING } from './refusals.js'
-import { forgetSession, RESPONDER, type ResponderContext, type ResponderEvent } from './responder.js'
+import {
+  forgetSession,
+  notFollowed,
+  RESPONDER,
+  type ResponderContext,
+  type ResponderEvent,
+} from './responder.js'
 import { nextLabel } from './tai64n.js'
 import type { PrephaseListener, PrephaseResult, PrephaseStatus } from './types.js'
 
@@ -145,6 +152,9 @@ export class Prephase {
       halfOpen: p.sessions.filter((s) => s.state.kind === 'HALF_OPEN').length,
       finished: p.sessions.filter((s) => s.state.kind === 'FINISHED').length,
       lastRefusal: p.lastRefusal === undefined ? undefined : explain(p.lastRefusal),
+      silence:
+        unanswered(p.initiator) ??
+        p.sessions.map((s) => notFollowed(s.state)).find((text) => text !== undefined),
     }))
   }
 

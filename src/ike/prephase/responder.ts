@@ -99,6 +99,18 @@ export const RESPONDER: Table<ResponderState, ResponderEvent, ResponderContext> 
   GONE: {},
 }
 
+/** Step 2 sent again so often is worth a word: less may be chance. */
+const SILENT_REPEATS = 2
+
+/**
+ * That the peer repeats step 1 instead of going on. Classic does not authenticate step 1, so that nobody has proved to be
+ * its sender.
+ */
+export function notFollowed(s: ResponderState): string | undefined {
+  if (s.kind !== 'HALF_OPEN' || s.repeats < SILENT_REPEATS) return undefined
+  return 'the peer repeats step 1 after our answer: the answer does not reach it, or it refuses us (its log tells why)'
+}
+
 function answer(opened: Opened, path: Path, now: Millis, c: ResponderContext): Result {
   const cr = c.newCookie()
   const nb = c.random(NONCE_LEN)

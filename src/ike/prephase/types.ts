@@ -47,4 +47,6 @@ export interface PrephaseStatus {
   readonly finished: number
   /** Cause of the last refused message laid to this peer's account since a pre-phase finished. */
   readonly lastRefusal: string | undefined
+  /** What the peer leaves without an answer at this moment; undefined while that may be chance. */
+  readonly silence: string | undefined
 }
