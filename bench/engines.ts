@@ -50,6 +50,14 @@ const aead =
     }
   }
 
+/** All of the packet is AAD. */
+const gmac =
+  (keyLength: number): Maker =>
+  (engine, slab) => {
+    const made = engine.aead(ENCR.AES_GCM_16, keyOf(keyLength), slab)
+    return made && { destroy: () => made.destroy(), protect: (n) => made.seal(IV, SRC, n, DST, 0, DST, DST) }
+  }
+
 const mac =
   (id: number): Maker =>
   (engine, slab) => {
@@ -57,10 +65,11 @@ const mac =
     return made && { destroy: () => made.destroy(), protect: (n) => made.compute(SRC, n, AAD, 4, DST) }
   }
 
-const cbc =
-  (keyLength: number, integrity: number): Maker =>
+/** A cipher in CBC or CTR mode, then a MAC over what it made. */
+const pair =
+  (id: number, keyLength: number, integrity: number): Maker =>
   (engine, slab) => {
-    const cipher = engine.cipher(ENCR.AES_CBC, keyOf(keyLength), slab)
+    const cipher = engine.cipher(id, keyOf(keyLength), slab)
     const made = cipher && engine.mac(integrity, keyOf(integrityInfo(integrity)!.keyLength), slab)
     if (!made) {
       cipher?.destroy()
@@ -85,10 +94,16 @@ const CASES: readonly { readonly algorithm: string; readonly make: Maker }[] = [
   { algorithm: 'AES-256-GCM', make: aead(ENCR.AES_GCM_16, 32, 'seal') },
   { algorithm: 'ChaCha20-Poly1305', make: aead(ENCR.CHACHA20_POLY1305, 32, 'seal') },
   { algorithm: 'ChaCha20-Poly1305, open', make: aead(ENCR.CHACHA20_POLY1305, 32, 'open') },
-  { algorithm: 'AES-128-CBC + HMAC-SHA2-256', make: cbc(16, INTEG.HMAC_SHA2_256_128) },
+  { algorithm: 'AES-128-CCM-8', make: aead(ENCR.AES_CCM_8, 16, 'seal') },
+  { algorithm: 'AES-128-CCM-8, open', make: aead(ENCR.AES_CCM_8, 16, 'open') },
+  { algorithm: 'AES-128-GMAC', make: gmac(16) },
+  { algorithm: 'AES-128-CBC + HMAC-SHA2-256', make: pair(ENCR.AES_CBC, 16, INTEG.HMAC_SHA2_256_128) },
+  { algorithm: 'AES-128-CTR + HMAC-SHA2-256', make: pair(ENCR.AES_CTR, 16, INTEG.HMAC_SHA2_256_128) },
   { algorithm: 'HMAC-SHA1', make: mac(INTEG.HMAC_SHA1_96) },
   { algorithm: 'HMAC-SHA2-256', make: mac(INTEG.HMAC_SHA2_256_128) },
   { algorithm: 'HMAC-SHA2-512', make: mac(INTEG.HMAC_SHA2_512_256) },
+  { algorithm: 'AES-XCBC', make: mac(INTEG.AES_XCBC_96) },
+  { algorithm: 'AES-CMAC', make: mac(INTEG.AES_CMAC_96) },
 ]
 
 /**

@@ -19,7 +19,18 @@ export interface CipherAnswer {
   readonly plain: Uint8Array
   /** Ciphertext, and for an AEAD the ICV behind it. */
   readonly sealed: Uint8Array
-  /** The last 16 octets of the long case's result, on which all the others bear: the ICV, or the last block of CBC. */
+  /** The last 16 octets of the long case's result, on which all the others bear: the ICV and, before a short one, ciphertext. */
+  readonly long: Uint8Array
+}
+
+/** Of AES-GMAC: an AEAD over an AAD alone. */
+export interface GmacAnswer {
+  readonly name: string
+  readonly key: Uint8Array
+  readonly iv: Uint8Array
+  readonly text: Uint8Array
+  readonly icv: Uint8Array
+  /** The same for the long case. */
   readonly long: Uint8Array
 }
 
@@ -49,6 +60,24 @@ const gcm = (name: string, keyLength: number, sealed: Uint8Array, long: Uint8Arr
     'd9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72',
     '1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39',
   ),
+  sealed,
+  long,
+})
+
+/** RFC 4309 has no vectors, and those of RFC 3610 have longer nonces: made with two other implementations of CCM. */
+const ccm = (
+  name: string,
+  id: number,
+  keyLength: number,
+  sealed: Uint8Array,
+  long: Uint8Array,
+): CipherAnswer => ({
+  name,
+  id,
+  key: hexOf('c0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedf').slice(0, keyLength),
+  iv: hexOf('a0a1a20000000302010001'),
+  aad: hexOf('000102030405060708090a0b'),
+  plain: hexOf('08090a0b0c0d0e0f101112131415161718191a1b1c1d1e'),
   sealed,
   long,
 })
@@ -102,6 +131,82 @@ export const AEAD_ANSWERS: readonly CipherAnswer[] = [
     ),
     long: hexOf('f9b00ef2a02d5a72e6545dd6f8e87826'),
   },
+  ccm(
+    'AES-128-CCM-8',
+    ENCR.AES_CCM_8,
+    16,
+    hexOf('bbd6ede4d61bc4bae92267392ae6d899043bc679dcc0dc3229a03caca7eb3a'),
+    hexOf('bf89d7accfa84b2c31a811ed896d1d7c'),
+  ),
+  ccm(
+    'AES-192-CCM-8',
+    ENCR.AES_CCM_8,
+    24,
+    hexOf('5da00b6a58c4a41670306307f2036b3e62fe554ae7f3891844e9023d34b88f'),
+    hexOf('5b19d8c5aa75e2534debfee67b6f08f4'),
+  ),
+  ccm(
+    'AES-256-CCM-8',
+    ENCR.AES_CCM_8,
+    32,
+    hexOf('a56d5abe5a30d41d055d53ab06109adaed9572a0aea2913503fa76e5ed50b7'),
+    hexOf('b0e848a78a59a3ab895d2511b40979ce'),
+  ),
+  ccm(
+    'AES-128-CCM-12',
+    ENCR.AES_CCM_12,
+    16,
+    hexOf('bbd6ede4d61bc4bae92267392ae6d899043bc679dcc0dcb31a1dad91679176ffed153f'),
+    hexOf('cfa84b2c50b2c1a18c6d5cf844f236d8'),
+  ),
+  ccm(
+    'AES-128-CCM-16',
+    ENCR.AES_CCM_16,
+    16,
+    hexOf('bbd6ede4d61bc4bae92267392ae6d899043bc679dcc0dc61509fda79008139fde153ba02f0acab'),
+    hexOf('c0423265be3437b8876245fd2750a958'),
+  ),
+  ccm(
+    'AES-256-CCM-16',
+    ENCR.AES_CCM_16,
+    32,
+    hexOf('a56d5abe5a30d41d055d53ab06109adaed9572a0aea29144d50a915873fe46a8d59608182b6ea2'),
+    hexOf('738fbeecb0b8b2ed3940f971a0a8520e'),
+  ),
+]
+
+/** draft-mcgrew-gcm-test-01 section 5 with its key of 128 bits; for longer ones that key comes twice. */
+const gmac = (name: string, keyLength: number, icv: Uint8Array, long: Uint8Array): GmacAnswer => ({
+  name,
+  key: hexOf('4c80cdefbb5d10da906ac73c3613a634', '4c80cdefbb5d10da906ac73c3613a634').slice(0, keyLength),
+  iv: hexOf('22433c640000000000000000'),
+  text: hexOf(
+    '0000432100000007000000000000000045000030da3a00008001df3bc0a80005',
+    'c0a800010800c6cd020007006162636465666768696a6b6c6d6e6f707172737401020201',
+  ),
+  icv,
+  long,
+})
+
+export const GMAC_ANSWERS: readonly GmacAnswer[] = [
+  gmac(
+    'AES-128-GMAC',
+    16,
+    hexOf('f2a9a836e155106aa8dcd618e4099aaa'),
+    hexOf('0384a724a70f438c30623ce2afd9c6d5'),
+  ),
+  gmac(
+    'AES-192-GMAC',
+    24,
+    hexOf('c01422192463fd57b5043d35a5f1ca03'),
+    hexOf('1839276a473127a8fbc2becb87924931'),
+  ),
+  gmac(
+    'AES-256-GMAC',
+    32,
+    hexOf('2fb3f2d3725df4f4f2c8d2a89d2b771c'),
+    hexOf('47d19883e0268186d7bdef456ea04606'),
+  ),
 ]
 
 /** NIST SP 800-38A appendix F.2: the plaintext of all its CBC cases. */
@@ -110,7 +215,25 @@ const SP800_38A = hexOf(
   '30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710',
 )
 
-export const CBC_ANSWERS: readonly CipherAnswer[] = [
+/** RFC 3686 section 6, vectors 3, 6 and 9; the counter block as a whole. */
+const ctr = (
+  name: string,
+  key: Uint8Array,
+  iv: Uint8Array,
+  sealed: Uint8Array,
+  long: Uint8Array,
+): CipherAnswer => ({
+  name,
+  id: ENCR.AES_CTR,
+  key,
+  iv,
+  aad: new Uint8Array(0),
+  plain: hexOf('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223'),
+  sealed,
+  long,
+})
+
+export const CIPHER_ANSWERS: readonly CipherAnswer[] = [
   {
     // RFC 3602 section 4, case 2.
     name: 'AES-128-CBC',
@@ -150,6 +273,27 @@ export const CBC_ANSWERS: readonly CipherAnswer[] = [
     ),
     long: hexOf('c6a78ecb63135fa2c93badf2135c80d4'),
   },
+  ctr(
+    'AES-128-CTR',
+    hexOf('7691be035e5020a8ac6e618529f9a0dc'),
+    hexOf('00e0017b27777f3f4a1786f000000001'),
+    hexOf('c1cf48a89f2ffdd9cf4652e9efdb72d74540a42bde6d7836d59a5ceaaef3105325b2072f'),
+    hexOf('086668f05de02f41382dcee483257da5'),
+  ),
+  ctr(
+    'AES-192-CTR',
+    hexOf('02bf391ee8ecb159b959617b0965279bf59b60a786d3e0fe'),
+    hexOf('0007bdfd5cbd60278dcc091200000001'),
+    hexOf('96893fc55e5c722f540b7dd1ddf7e758d288bc95c69165884536c811662f2188abee0935'),
+    hexOf('f4f70c6facd1fbed4df9526dd93ba497'),
+  ),
+  ctr(
+    'AES-256-CTR',
+    hexOf('ff7a617ce69148e4f1726e2f43581de2aa62d9f805532edff1eed687fb54153d'),
+    hexOf('001cc5b751a51d70a1c1114800000001'),
+    hexOf('eb6c52821d0bbbf7ce7594462aca4faab407df866569fd07f48cc0b583d6071f1ec0e6b8'),
+    hexOf('54b77612bcfd4bc6395ace121c74e36d'),
+  ),
 ]
 
 /** The key and the text of RFC 4231 test case 2, for SHA-2, and of RFC 2202 test case 2, for SHA-1. */
@@ -193,4 +337,22 @@ export const MAC_ANSWERS: readonly MacAnswer[] = [
       '878a952f12ada1996ee77d1a67816328ca591df32f06d5993adb1f928c450a31',
     ),
   ),
+  {
+    // RFC 3566 section 4.6, test case 4.
+    name: 'AES-XCBC',
+    id: INTEG.AES_XCBC_96,
+    key: hexOf('000102030405060708090a0b0c0d0e0f'),
+    text: hexOf('000102030405060708090a0b0c0d0e0f10111213'),
+    mac: hexOf('47f51b4564966215b8985c63055ed308'),
+    long: hexOf('5f2d83f2a270144d9afb0cc2bbd484ec'),
+  },
+  {
+    // RFC 4493 section 4, example 3.
+    name: 'AES-CMAC',
+    id: INTEG.AES_CMAC_96,
+    key: hexOf('2b7e151628aed2a6abf7158809cf4f3c'),
+    text: hexOf('6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411'),
+    mac: hexOf('dfa66747de9ae63030ca32611497c827'),
+    long: hexOf('118b03cb41d19f47c72608701fed69dd'),
+  },
 ]

@@ -4,11 +4,17 @@ import type { Slab } from '../bytes/slab.js'
 // offsets into that slab, allocate nothing and never throw. Source and destination may be the same place or places that
 // do not overlap. `destroy` wipes the key schedule and frees what is native; no method may be called after it.
 
-/** Authenticated encryption: AES-GCM-16 (RFC 4106), ChaCha20-Poly1305 (RFC 7634). Nonces are 12 octets: salt | IV. */
+/**
+ * Authenticated encryption: AES-GCM-16 (RFC 4106), AES-CCM (RFC 4309), ChaCha20-Poly1305 (RFC 7634). A nonce is salt | IV.
+ * AES-GMAC (RFC 4543) is AES-GCM-16 with `len` 0.
+ */
 export interface Aead {
+  /** Octets of a nonce: 11 for CCM, 12 for the others. */
+  readonly nonceLength: number
+  readonly icvLength: number
   /**
-   * Encrypts `len` octets at `src` to `dst` and writes the 16-octet ICV at `icv`. `len` 0 gives a MAC over the AAD alone
-   * (GMAC, RFC 4543).
+   * Encrypts `len` octets at `src` to `dst` and writes the ICV at `icv`. `len` 0 gives a MAC over the AAD alone. The AAD has at
+   * least one octet, for CCM less than 65280.
    */
   seal(nonce: number, aad: number, aadLen: number, src: number, len: number, dst: number, icv: number): void
   /** Decrypts and compares the ICV in constant time. On false the destination's octets mean nothing. */
@@ -24,18 +30,24 @@ export interface Aead {
   destroy(): void
 }
 
-/** Unauthenticated cipher in CBC mode (RFC 3602). `len` is a multiple of 16. */
+/**
+ * Unauthenticated cipher. CBC mode (RFC 3602): `len` is a multiple of 16. CTR mode (RFC 3686): `len` is any, and `iv` the
+ * whole first counter block, nonce | IV | 1.
+ */
 export interface Cipher {
   encrypt(iv: number, src: number, len: number, dst: number): void
   decrypt(iv: number, src: number, len: number, dst: number): void
   destroy(): void
 }
 
-/** Keyed integrity function, e.g. HMAC-SHA2-256-128 (RFC 4868). */
+/** Keyed integrity function: HMAC (RFC 4868), AES-XCBC-96 (RFC 3566), AES-CMAC-96 (RFC 4494). */
 export interface Mac {
   /** Octets of the ICV, after truncation. */
   readonly icvLength: number
-  /** ICV over `len` octets at `at` followed by `tailLen` octets at `tail` (ESN high half; 0 for none), written at `icv`. */
+  /**
+   * ICV over `len` octets at `at` followed by `tailLen` octets at `tail` (ESN high half; 0 for none, at most 16), written at
+   * `icv`.
+   */
   compute(at: number, len: number, tail: number, tailLen: number, icv: number): void
   /** Computes the same and compares it in constant time with the ICV at `icv`, which is left as it is. */
   verify(at: number, len: number, tail: number, tailLen: number, icv: number): boolean
@@ -49,10 +61,10 @@ export interface CryptoEngine {
   readonly name: EngineName
   /** What exactly was found, for logs and `status`: a library's version, for example. */
   readonly detail: string
-  /** @param id IANA ENCR id. @param key without the salt. The key is copied; the caller wipes its own. */
+  /** @param id IANA ENCR id of an AEAD. @param key without the salt. The key is copied; the caller wipes its own. */
   aead(id: number, key: Uint8Array, slab: Slab): Aead | undefined
-  /** @param id IANA ENCR id of a CBC cipher. */
+  /** @param id IANA ENCR id of a cipher in CBC or CTR mode. @param key without the nonce. */
   cipher(id: number, key: Uint8Array, slab: Slab): Cipher | undefined
-  /** @param id IANA INTEG id. */
+  /** @param id IANA INTEG id; none of GMAC, which has a nonce: see Aead. */
   mac(id: number, key: Uint8Array, slab: Slab): Mac | undefined
 }

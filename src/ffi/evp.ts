@@ -5,8 +5,11 @@ import { NativeMemory, setWord64 } from './native-memory.js'
 // Every call that can refuse says so by its result, and every result is looked at: a refused encryption leaves its
 // destination as it was, which in place is plaintext.
 
-const TAG_LEN = 16
 const OSSL_PARAM_OCTET_STRING = 5
+/** Of every AEAD but CCM. */
+const TAG_LEN = 16
+const CTRL_AEAD_SET_IVLEN = 0x9
+const CTRL_AEAD_SET_TAG = 0x11
 
 type Call = (...args: number[]) => number
 
@@ -26,6 +29,15 @@ export interface Evp {
    * @returns false when refused
    */
   setKey(context: number, cipher: number, key: number, encrypt: boolean): boolean
+  /** setKey for a cipher in CCM mode, whose nonce and tag have no length of their own. */
+  setCcmKey(
+    context: number,
+    cipher: number,
+    key: number,
+    nonceLen: number,
+    tagLen: number,
+    encrypt: boolean,
+  ): boolean
   /** AEAD: one packet; addresses. `tag` of 16 octets is written. @returns false when refused */
   seal(
     context: number,
@@ -48,8 +60,33 @@ export interface Evp {
     dst: number,
     tag: number,
   ): boolean
-  /** CBC without padding: `len` octets, a multiple of 16. @returns false when refused */
+  /** CCM: the same with a tag of `tagLen` octets, and `len` at least 1. @returns false when refused */
+  sealCcm(
+    context: number,
+    nonce: number,
+    aad: number,
+    aadLen: number,
+    src: number,
+    len: number,
+    dst: number,
+    tag: number,
+    tagLen: number,
+  ): boolean
+  openCcm(
+    context: number,
+    nonce: number,
+    aad: number,
+    aadLen: number,
+    src: number,
+    len: number,
+    dst: number,
+    tag: number,
+    tagLen: number,
+  ): boolean
+  /** CBC without padding: `len` octets, a multiple of 16; CTR: any `len`. @returns false when refused */
   encrypt(context: number, iv: number, src: number, len: number, dst: number): boolean
+  /** CBC: goes on where the call before ended. @returns false when refused */
+  encryptMore(context: number, src: number, len: number, dst: number): boolean
   decrypt(context: number, iv: number, src: number, len: number, dst: number): boolean
   /** @param hash node's name: sha1, sha256, sha384, sha512. `key` is an address. @returns 0 when refused */
   newHmac(hash: string, key: number, keyLen: number): number
@@ -82,6 +119,7 @@ function bind(library: NativeLibrary): Evp | string {
     const contextNew = call('EVP_CIPHER_CTX_new', A, [])
     const contextFree = call('EVP_CIPHER_CTX_free', 'void', [A])
     const setPadding = call('EVP_CIPHER_CTX_set_padding', 'int', [A, 'int'])
+    const control = call('EVP_CIPHER_CTX_ctrl', 'int', [A, 'int', 'int', A])
     const getParams = call('EVP_CIPHER_CTX_get_params', 'int', [A, A])
     const encryptInit = call('EVP_EncryptInit_ex2', 'int', [A, A, A, A, A])
     const encryptUpdate = call('EVP_EncryptUpdate', 'int', [A, A, A, A, 'int'])
@@ -106,8 +144,18 @@ function bind(library: NativeLibrary): Evp | string {
       setKey: (context, cipher, key, encrypt) =>
         (encrypt ? encryptInit : decryptInit)(context, cipher, key, 0, 0) === 1 &&
         setPadding(context, 0) === 1,
+      // The lengths go into the key schedule, so they come before the key.
+      setCcmKey: (context, cipher, key, nonceLen, tagLen, encrypt) => {
+        const init = encrypt ? encryptInit : decryptInit
+        return (
+          init(context, cipher, 0, 0, 0) === 1 &&
+          control(context, CTRL_AEAD_SET_IVLEN, nonceLen, 0) === 1 &&
+          control(context, CTRL_AEAD_SET_TAG, tagLen, 0) === 1 &&
+          init(context, 0, key, 0, 0) === 1
+        )
+      },
       seal(context, nonce, aad, aadLen, src, len, dst, tagAt) {
-        tag.pointTo(tagAt)
+        tag.pointTo(tagAt, TAG_LEN)
         return (
           encryptInit(context, 0, 0, nonce, 0) === 1 &&
           encryptUpdate(context, 0, length, aad, aadLen) === 1 &&
@@ -118,7 +166,7 @@ function bind(library: NativeLibrary): Evp | string {
       },
       open(context, nonce, aad, aadLen, src, len, dst, tagAt) {
         // The tag comes in with the nonce, which saves the call that would set it.
-        tag.pointTo(tagAt)
+        tag.pointTo(tagAt, TAG_LEN)
         return (
           decryptInit(context, 0, 0, nonce, params) === 1 &&
           decryptUpdate(context, 0, length, aad, aadLen) === 1 &&
@@ -126,8 +174,29 @@ function bind(library: NativeLibrary): Evp | string {
           decryptFinal(context, dst + len, length) === 1
         )
       },
+      // CCM wants the length of the message before anything else, and all of the message in one call.
+      sealCcm(context, nonce, aad, aadLen, src, len, dst, tagAt, tagLen) {
+        tag.pointTo(tagAt, tagLen)
+        return (
+          encryptInit(context, 0, 0, nonce, 0) === 1 &&
+          encryptUpdate(context, 0, length, 0, len) === 1 &&
+          encryptUpdate(context, 0, length, aad, aadLen) === 1 &&
+          encryptUpdate(context, dst, length, src, len) === 1 &&
+          getParams(context, params) === 1
+        )
+      },
+      openCcm(context, nonce, aad, aadLen, src, len, dst, tagAt, tagLen) {
+        tag.pointTo(tagAt, tagLen)
+        return (
+          decryptInit(context, 0, 0, nonce, params) === 1 &&
+          decryptUpdate(context, 0, length, 0, len) === 1 &&
+          decryptUpdate(context, 0, length, aad, aadLen) === 1 &&
+          decryptUpdate(context, dst, length, src, len) === 1
+        )
+      },
       encrypt: (context, iv, src, len, dst) =>
         encryptInit(context, 0, 0, iv, 0) === 1 && encryptUpdate(context, dst, length, src, len) === 1,
+      encryptMore: (context, src, len, dst) => encryptUpdate(context, dst, length, src, len) === 1,
       decrypt: (context, iv, src, len, dst) =>
         decryptInit(context, 0, 0, iv, 0) === 1 && decryptUpdate(context, dst, length, src, len) === 1,
       newHmac(hash, key, keyLen) {
@@ -170,7 +239,7 @@ function addressGetter(
 }
 
 /**
- * An OSSL_PARAM array that names an AEAD tag of 16 octets, wherever it stands: it brings the tag of a packet into a
+ * An OSSL_PARAM array that names an AEAD tag, wherever it stands: it brings the tag of a packet into a
  * context and out of it.
  *
  *   OSSL_PARAM, 40 octets: key (pointer), data_type (u32), data (pointer at 16), data_size (at 24), return_size (at 32)
@@ -187,10 +256,11 @@ class TagParam {
     this.memory.bytes.set(Buffer.from('tag\0'), name)
     setWord64(this.memory.words, 0, this.memory.address + name)
     this.memory.words[2] = OSSL_PARAM_OCTET_STRING
-    setWord64(this.memory.words, 6, TAG_LEN)
   }
 
-  pointTo(tag: number): void {
+  /** @param tag address @param length octets */
+  pointTo(tag: number, length: number): void {
     setWord64(this.memory.words, 4, tag)
+    this.memory.words[6] = length
   }
 }

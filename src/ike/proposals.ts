@@ -1,4 +1,4 @@
-import { ENCR, encryptionInfo, INTEG, integrityInfo, KE, PRF } from '../crypto/algorithms.js'
+import { ENCR, encryptionInfo, hasOwnIntegrity, INTEG, integrityInfo, KE, PRF } from '../crypto/algorithms.js'
 import { ConfigError } from '../errors.js'
 import type { SaProtocol } from '../sadb/sa-spec.js'
 
@@ -46,6 +46,8 @@ interface Keyword {
 }
 
 const keywords = new Map<string, Keyword>()
+/** What in AH means an integrity algorithm, and in ESP a cipher that encrypts nothing. */
+const ahKeywords = new Map<string, Keyword>()
 /** Spellings that are understood but not written. */
 const aliases = new Map<string, string>([
   ['aes', 'aes128'],
@@ -55,6 +57,9 @@ const aliases = new Map<string, string>([
   ['aes128gcm128', 'aes128gcm16'],
   ['aes192gcm128', 'aes192gcm16'],
   ['aes256gcm128', 'aes256gcm16'],
+  ...[128, 192, 256].flatMap((bits) =>
+    [8, 12, 16].map((octets) => [`aes${bits}ccm${octets * 8}`, `aes${bits}ccm${octets}`] as const),
+  ),
   ['chacha20poly1305compat', 'chacha20poly1305'],
   ['sha', 'sha1'],
   ['sha2_256', 'sha256'],
@@ -68,7 +73,18 @@ const add = (word: string, kind: Kind, id: number, bits = 0): void => {
 for (const bits of [128, 192, 256]) {
   add(`aes${bits}`, 'encryption', ENCR.AES_CBC, bits)
   add(`aes${bits}gcm16`, 'encryption', ENCR.AES_GCM_16, bits)
+  add(`aes${bits}ccm8`, 'encryption', ENCR.AES_CCM_8, bits)
+  add(`aes${bits}ccm12`, 'encryption', ENCR.AES_CCM_12, bits)
+  add(`aes${bits}ccm16`, 'encryption', ENCR.AES_CCM_16, bits)
+  add(`aes${bits}ctr`, 'encryption', ENCR.AES_CTR, bits)
+  add(`aes${bits}gmac`, 'encryption', ENCR.NULL_AUTH_AES_GMAC, bits)
 }
+const gmacs = [
+  ['aes128gmac', INTEG.AES_128_GMAC],
+  ['aes192gmac', INTEG.AES_192_GMAC],
+  ['aes256gmac', INTEG.AES_256_GMAC],
+] as const
+for (const [word, id] of gmacs) ahKeywords.set(word, { kind: 'integrity', id, bits: 0 })
 add('chacha20poly1305', 'encryption', ENCR.CHACHA20_POLY1305)
 add('null', 'encryption', ENCR.NULL)
 const hashes = [
@@ -81,6 +97,8 @@ for (const [word, integ, prf] of hashes) {
   add(word, 'integrity', integ)
   add(`prf${word}`, 'prf', prf)
 }
+add('aesxcbc', 'integrity', INTEG.AES_XCBC_96)
+add('aescmac', 'integrity', INTEG.AES_CMAC_96)
 add('modp2048', 'group', KE.MODP2048)
 add('modp3072', 'group', KE.MODP3072)
 add('modp4096', 'group', KE.MODP4096)
@@ -92,9 +110,20 @@ add('esn', 'esn', 1)
 add('noesn', 'esn', 0)
 
 const wordOf = (kind: Kind, id: number, bits = 0): string | undefined =>
-  [...keywords].find(([, k]) => k.kind === kind && k.id === id && k.bits === bits)?.[0]
-const wordsOf = (...kinds: readonly Kind[]): string =>
-  [...keywords]
+  [...ahKeywords, ...keywords].find(([, k]) => k.kind === kind && k.id === id && k.bits === bits)?.[0]
+
+/** Where a proposal belongs decides which words it may have, and what they mean. */
+type Place = 'ike' | 'esp' | 'ah'
+const PLACE_NAMES = { ike: 'an IKE proposal', esp: 'an ESP proposal', ah: 'an AH proposal' } as const
+const PLACE_KINDS: Readonly<Record<Place, readonly Kind[]>> = {
+  ike: ['encryption', 'integrity', 'prf', 'group'],
+  esp: ['encryption', 'integrity', 'group', 'esn'],
+  ah: ['integrity', 'group', 'esn'],
+}
+const meaningOf = (word: string, place: Place): Keyword | undefined =>
+  (place === 'ah' ? ahKeywords.get(word) : undefined) ?? keywords.get(word)
+const wordsOf = (place: Place, ...kinds: readonly Kind[]): string =>
+  [...(place === 'ah' ? ahKeywords : []), ...keywords]
     .filter(([, k]) => kinds.includes(k.kind))
     .map(([word]) => word)
     .join(', ')
@@ -103,15 +132,20 @@ const wordsOf = (...kinds: readonly Kind[]): string =>
 const prfOf = (integrity: number): number | undefined => hashes.find((h) => h[1] === integrity)?.[2]
 
 /** Splits, refusing unknown words, words of other kinds and two words of one kind. */
-function split(text: string, kinds: readonly Kind[], what: string): Map<Kind, Keyword[]> {
+function split(text: string, place: Place): Map<Kind, Keyword[]> {
+  const kinds = PLACE_KINDS[place]
   const found = new Map<Kind, Keyword[]>()
   for (const raw of text.trim().toLowerCase().split('-')) {
     const word = aliases.get(raw) ?? raw
-    const keyword = keywords.get(word)
+    const keyword = meaningOf(word, place)
     if (keyword === undefined)
-      throw new ConfigError(`"${text}": no algorithm is called "${raw}"; there are ${wordsOf(...kinds)}`)
+      throw new ConfigError(
+        `"${text}": no algorithm is called "${raw}"; there are ${wordsOf(place, ...kinds)}`,
+      )
     if (!kinds.includes(keyword.kind))
-      throw new ConfigError(`"${text}": "${raw}" has no place in ${what}; it is made of ${wordsOf(...kinds)}`)
+      throw new ConfigError(
+        `"${text}": "${raw}" has no place in ${PLACE_NAMES[place]}; it is made of ${wordsOf(place, ...kinds)}`,
+      )
     const same = found.get(keyword.kind) ?? []
     if (same.length > 0 && !(keyword.kind === 'esn' && same.every((k) => k.id !== keyword.id)))
       throw new ConfigError(
@@ -123,51 +157,51 @@ function split(text: string, kinds: readonly Kind[], what: string): Map<Kind, Ke
 }
 
 const cipherOf = (k: Keyword): CipherChoice => ({ id: k.id, keyBits: k.bits })
-const isAead = (id: number): boolean => encryptionInfo(id)?.kind === 'aead'
 
 /**
  * Reads "aes128-sha256-modp2048", "aes256gcm16-prfsha384-ecp384", ... In IKE SAs an AEAD needs a PRF to be named.
  * @throws ConfigError that says what is wrong and what is possible
  */
 export function parseIkeProposal(text: string): IkeProposal {
-  const parts = split(text, ['encryption', 'integrity', 'prf', 'group'], 'an IKE proposal')
+  const parts = split(text, 'ike')
   const encryption = parts.get('encryption')?.[0]
   const integrity = parts.get('integrity')?.[0]
   const group = parts.get('group')?.[0]
   if (encryption === undefined)
-    throw new ConfigError(`"${text}" names no encryption; expected one of ${wordsOf('encryption')}`)
-  if (encryption.id === ENCR.NULL) throw new ConfigError(`"${text}": an IKE SA is always encrypted`)
+    throw new ConfigError(`"${text}" names no encryption; expected one of ${wordsOf('ike', 'encryption')}`)
+  if (encryption.id === ENCR.NULL || encryption.id === ENCR.NULL_AUTH_AES_GMAC)
+    throw new ConfigError(`"${text}": an IKE SA is always encrypted`)
   if (group === undefined)
-    throw new ConfigError(`"${text}" names no key exchange; expected one of ${wordsOf('group')}`)
+    throw new ConfigError(`"${text}" names no key exchange; expected one of ${wordsOf('ike', 'group')}`)
   const prf = parts.get('prf')?.[0]?.id
-  if (isAead(encryption.id)) {
+  if (hasOwnIntegrity(encryption.id)) {
     if (integrity !== undefined)
       throw new ConfigError(`"${text}": an authenticated cipher has no integrity algorithm beside it`)
     if (prf === undefined)
       throw new ConfigError(
-        `"${text}" names no PRF; with an authenticated cipher expected one of ${wordsOf('prf')}`,
+        `"${text}" names no PRF; with an authenticated cipher expected one of ${wordsOf('ike', 'prf')}`,
       )
     return { encryption: cipherOf(encryption), integrity: INTEG.NONE, prf, group: group.id }
   }
   if (integrity === undefined)
-    throw new ConfigError(`"${text}" names no integrity algorithm; expected one of ${wordsOf('integrity')}`)
-  return {
-    encryption: cipherOf(encryption),
-    integrity: integrity.id,
-    prf: prf ?? prfOf(integrity.id)!,
-    group: group.id,
-  }
+    throw new ConfigError(
+      `"${text}" names no integrity algorithm; expected one of ${wordsOf('ike', 'integrity')}`,
+    )
+  const ownPrf = prf ?? prfOf(integrity.id)
+  if (ownPrf === undefined)
+    throw new ConfigError(
+      `"${text}" names no PRF; with an integrity algorithm that is no HMAC expected one of ${wordsOf('ike', 'prf')}`,
+    )
+  return { encryption: cipherOf(encryption), integrity: integrity.id, prf: ownPrf, group: group.id }
 }
 
 /**
- * Reads "aes128gcm16", "aes256-sha256-modp2048-noesn" (ESP), "sha256" (AH), ... A group asks for PFS. Without `esn` or
+ * Reads "aes128gcm16", "aes256-sha256-modp2048-noesn" (ESP), "sha256", "aes128gmac" (AH), ... A group asks for PFS. Without `esn` or
  * `noesn` extended sequence numbers are preferred and 32-bit ones accepted.
  * @throws ConfigError that says what is wrong and what is possible
  */
 export function parseChildProposal(protocol: SaProtocol, text: string): ChildProposal {
-  const kinds: Kind[] = ['integrity', 'group', 'esn']
-  if (protocol === 'esp') kinds.unshift('encryption')
-  const parts = split(text, kinds, protocol === 'esp' ? 'an ESP proposal' : 'an AH proposal')
+  const parts = split(text, protocol)
   const encryption = parts.get('encryption')?.[0]
   const integrity = parts.get('integrity')?.[0]
   const numbers = parts.get('esn')?.map((k) => k.id)
@@ -179,13 +213,13 @@ export function parseChildProposal(protocol: SaProtocol, text: string): ChildPro
     ...((numbers?.length ?? 2) === 2 && { esnOptional: true }),
   }
   if (protocol === 'esp' && encryption === undefined)
-    throw new ConfigError(`"${text}" names no encryption; expected one of ${wordsOf('encryption')}`)
-  const aead = encryption !== undefined && isAead(encryption.id)
+    throw new ConfigError(`"${text}" names no encryption; expected one of ${wordsOf(protocol, 'encryption')}`)
+  const aead = encryption !== undefined && hasOwnIntegrity(encryption.id)
   if (aead && integrity !== undefined)
     throw new ConfigError(`"${text}": an authenticated cipher has no integrity algorithm beside it`)
   if (!aead && integrity === undefined)
     throw new ConfigError(
-      `"${text}" names no integrity algorithm (RFC 8221 section 4 forbids ${protocol.toUpperCase()} without); expected one of ${wordsOf('integrity')}`,
+      `"${text}" names no integrity algorithm (RFC 8221 section 4 forbids ${protocol.toUpperCase()} without); expected one of ${wordsOf(protocol, 'integrity')}`,
     )
   return encryption === undefined ? common : { ...common, encryption: cipherOf(encryption) }
 }

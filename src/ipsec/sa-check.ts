@@ -1,4 +1,4 @@
-import { encryptionInfo, INTEG, integrityInfo } from '../crypto/algorithms.js'
+import { encryptionInfo, hasOwnIntegrity, INTEG, integrityInfo } from '../crypto/algorithms.js'
 import type { SaLifetime, SaSpec } from '../sadb/sa-spec.js'
 import { REPLAY_WINDOW_MAX } from './replay-window.js'
 import { SELECTORS_MAX } from './selector-set.js'
@@ -65,7 +65,7 @@ function espFault(s: SaSpec): string | undefined {
     const salt = info.saltLength === 0 ? '' : `, the last ${info.saltLength} of them the salt`
     return `${info.name} key of ${s.encryption.key.length} octets: it must have ${allowed}${salt}`
   }
-  if (info.kind === 'aead') {
+  if (hasOwnIntegrity(info.id)) {
     if (s.integrity && s.integrity.id !== INTEG.NONE)
       return `${info.name} has its own integrity: another algorithm was given (RFC 8221 section 4)`
     return undefined
@@ -79,6 +79,8 @@ function integrityFault(s: SaSpec, what: string): string | undefined {
     return `${what} without an integrity algorithm is refused (RFC 8221 section 4)`
   const info = integrityInfo(id)
   if (!info) return `integrity algorithm ${id} is not known`
+  if (info.kind === 'gmac' && s.protocol !== 'ah')
+    return `${info.name} is an algorithm of AH; ESP has NULL_AUTH_AES_GMAC in its place (RFC 4543)`
   if (s.integrity.key.length !== info.keyLength)
     return `${info.name} key of ${s.integrity.key.length} octets: it must have ${info.keyLength}`
   return undefined

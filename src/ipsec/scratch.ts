@@ -2,7 +2,7 @@ import { SCRATCH_IPSEC, SCRATCH_LEN, type Slab } from '../bytes/slab.js'
 
 // Where things lie in the scratch area of a slab, from `ipsecScratch`. All of it is dead once a call has returned.
 
-/** Nonce of an AEAD, 12 octets. */
+/** Nonce of a counter mode, 12 octets, and 4 of AES-CTR's counter. */
 export const NONCE = 0
 /** AAD with ESN: SPI, high, low. */
 export const AAD = 16

@@ -12,6 +12,8 @@ if (why) console.log(`end-to-end tests ${why}`)
 interface Case extends GatewaySettings {
   readonly name: string
   readonly kind: Kind
+  /** Nothing is encrypted. */
+  readonly readable?: boolean
 }
 
 const esp = { protocol: 'esp', proposals: ['aes128gcm16'] }
@@ -74,6 +76,25 @@ const others: Case[] = [
     ike: { proposals: ['aes128-sha256-modp2048'] },
     child: esp,
   },
+  {
+    name: 'AES-CCM with an ICV of 8 octets',
+    kind: 'esp',
+    child: { proposals: ['aes128ccm8'] },
+    peer: { encapsulation: 'raw' },
+  },
+  {
+    name: 'AES-GMAC in ESP, which encrypts nothing',
+    kind: 'esp',
+    readable: true,
+    child: { proposals: ['aes128gmac'] },
+    peer: { encapsulation: 'raw' },
+  },
+  {
+    name: 'AES-GMAC in AH transport',
+    kind: 'ah',
+    transparent: true,
+    child: { protocol: 'ah', mode: 'transport', proposals: ['aes128gmac'] },
+  },
   { name: 'a plain PSK', kind: 'esp', peer: { dynamic_psk: 'off', encapsulation: 'raw' }, child: esp },
 ]
 
@@ -90,7 +111,7 @@ describe.skipIf(why !== undefined)('protection end to end', () => {
   })
   afterAll(() => lab.close())
 
-  async function carries(settings: GatewaySettings, kind: Kind): Promise<void> {
+  async function carries(settings: GatewaySettings, kind: Kind, readable = kind === 'ah'): Promise<void> {
     const which = settings.transparent
       ? (settings.outer ?? 4) === 4
         ? 'v4'
@@ -112,15 +133,15 @@ describe.skipIf(why !== undefined)('protection end to end', () => {
     const seen = await lab.wire.report()
     expect(seen.frames[kind]).toBeGreaterThan(1000)
     for (const plain of PLAIN_KINDS) expect(seen.frames[plain] ?? 0, plain).toBe(0)
-    expect(seen.secrets).toBe(kind === 'ah' ? 100 : 0)
+    expect(seen.secrets).toBe(readable ? 100 : 0)
     const child = await gateways[1]!.child()
     const inbound = child.sas.find((sa) => sa.direction === 'inbound')
     expect(inbound?.packets).toBeGreaterThan(1000)
     for (const gateway of gateways) expect((await gateway.status()).drops['bad-icv'] ?? 0).toBe(0)
   }
 
-  test.each([...tunnels, ...transports, ...others])('$name', ({ name: _, kind, ...settings }) =>
-    carries(settings, kind),
+  test.each([...tunnels, ...transports, ...others])('$name', ({ name: _, kind, readable, ...settings }) =>
+    carries(settings, kind, readable),
   )
 
   test.each([

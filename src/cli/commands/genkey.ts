@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, constants, fchmodSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import { Command } from 'commander'
 import { wipe } from '../../bytes/octets.js'
-import { encryptionInfo, integrityInfo } from '../../crypto/algorithms.js'
+import { countsNonces, integrityInfo } from '../../crypto/algorithms.js'
 import { ConfigError, SystemError } from '../../errors.js'
 import { formatKeyText, KEY_LEN, keyFingerprint, parseKeyText } from '../../ike/prephase/key.js'
 import { type ChildProposal, parseChildProposal } from '../../ike/proposals.js'
@@ -92,8 +92,7 @@ function manualKeys(sas: readonly string[]): string {
 
 function keysOf(spi: number, algorithms: string): string[] {
   const proposal = manualProposal(algorithms)
-  const cipher = encryptionInfo(proposal.encryption?.id ?? 0)
-  if (cipher?.kind === 'aead')
+  if (countsNonces(proposal.encryption?.id ?? 0, proposal.integrity))
     throw new ConfigError(
       `--sa ${algorithms}: a counter-mode cipher must not have a manual key (RFC 8221 section 4); expected e.g. aes128-sha256`,
     )

@@ -36,6 +36,8 @@ function gcm(library: IpsecMb, key: Uint8Array, slab: Slab): Aead | undefined {
 }
 
 class Gcm implements Aead {
+  readonly nonceLength = 12
+  readonly icvLength = TAG_LEN
   private readonly f: GcmFunctions
   private readonly slab: Slab
   private readonly base: number
@@ -44,7 +46,7 @@ class Gcm implements Aead {
   private readonly context: number
   /** Where a decryption leaves the tag that it computed. */
   private readonly tag: number
-  private readonly tagBytes: Uint8Array
+  private readonly tagWords: Uint32Array
 
   constructor(functions: GcmFunctions, key: Uint8Array, slab: Slab) {
     this.f = functions
@@ -55,8 +57,8 @@ class Gcm implements Aead {
     this.keyData = start
     this.context = start + GCM_KEY_DATA_LEN
     this.tag = this.context + GCM_CONTEXT_LEN
-    const tagAt = this.tag - this.memory.address
-    this.tagBytes = this.memory.bytes.subarray(tagAt, tagAt + TAG_LEN)
+    const tagAt = (this.tag - this.memory.address) / 4
+    this.tagWords = this.memory.words.subarray(tagAt, tagAt + TAG_LEN / 4)
     // The key passes through the context's octets, which the first packet overwrites; wiped here all the same.
     const contextAt = this.context - this.memory.address
     this.memory.bytes.set(key, contextAt)
@@ -102,11 +104,15 @@ class Gcm implements Aead {
       this.tag,
       TAG_LEN,
     )
-    const bytes = this.slab.bytes
-    const tag = this.tagBytes
-    let diff = 0
-    for (let i = 0; i < TAG_LEN; i++) diff |= tag[i]! ^ bytes[icv + i]!
-    return diff === 0
+    const v = this.slab.view
+    const tag = this.tagWords
+    return (
+      ((tag[0]! ^ v.getUint32(icv, true)) |
+        (tag[1]! ^ v.getUint32(icv + 4, true)) |
+        (tag[2]! ^ v.getUint32(icv + 8, true)) |
+        (tag[3]! ^ v.getUint32(icv + 12, true))) ===
+      0
+    )
   }
 
   destroy(): void {

@@ -1,4 +1,4 @@
-import { cbc, gcm } from '@noble/ciphers/aes.js'
+import { cbc, ctr, gcm } from '@noble/ciphers/aes.js'
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha1 } from '@noble/hashes/legacy.js'
@@ -6,15 +6,29 @@ import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { equalSecret, wipe } from '../../bytes/octets.js'
 import type { Slab } from '../../bytes/slab.js'
 import { ENCR, encryptionInfo, INTEG, integrityInfo } from '../algorithms.js'
+import {
+  type CbcMacKeys,
+  cbcMacKeys,
+  END_OF_CHAIN_MAX,
+  endOfChain,
+  prefixOfChain,
+  wipeCbcMacKeys,
+} from '../cbc-mac.js'
 import type { Aead, Cipher, CryptoEngine, Mac } from '../types.js'
-
-const TAG_LEN = 16
+import { ccm } from './noble-ccm.js'
 
 const HASHES: ReadonlyMap<number, typeof sha256> = new Map([
   [INTEG.HMAC_SHA1_96, sha1 as unknown as typeof sha256],
   [INTEG.HMAC_SHA2_256_128, sha256],
   [INTEG.HMAC_SHA2_384_192, sha384 as unknown as typeof sha256],
   [INTEG.HMAC_SHA2_512_256, sha512 as unknown as typeof sha256],
+])
+
+/** By id, for an ICV of so many octets. */
+const AEADS: ReadonlyMap<number, (icvLength: number) => AeadFunction> = new Map([
+  [ENCR.AES_GCM_16, () => gcm],
+  [ENCR.CHACHA20_POLY1305, () => chacha20poly1305],
+  ...[ENCR.AES_CCM_8, ENCR.AES_CCM_12, ENCR.AES_CCM_16].map((id) => [id, ccm] as const),
 ])
 
 /**
@@ -26,19 +40,24 @@ export function nobleEngine(): CryptoEngine {
     name: 'noble',
     detail: '@noble/ciphers, @noble/hashes',
     aead(id, key, slab) {
-      if (!encryptionInfo(id)?.keyLengths.includes(key.length)) return undefined
-      if (id === ENCR.AES_GCM_16) return new NobleAead(gcm, key, slab)
-      if (id === ENCR.CHACHA20_POLY1305) return new NobleAead(chacha20poly1305, key, slab)
-      return undefined
+      const info = encryptionInfo(id)
+      const cipher = AEADS.get(id)?.(info?.icvLength ?? 0)
+      return info?.keyLengths.includes(key.length) && cipher
+        ? new NobleAead(cipher, info.saltLength + info.ivLength, info.icvLength, key, slab)
+        : undefined
     },
-    cipher: (id, key, slab) =>
-      id === ENCR.AES_CBC && encryptionInfo(id)?.keyLengths.includes(key.length)
-        ? new NobleCbc(key, slab)
-        : undefined,
+    cipher(id, key, slab) {
+      if (!encryptionInfo(id)?.keyLengths.includes(key.length)) return undefined
+      if (id === ENCR.AES_CBC) return new NobleCbc(key, slab)
+      return id === ENCR.AES_CTR ? new NobleCtr(key, slab) : undefined
+    },
     mac(id, key, slab) {
-      const hash = HASHES.get(id)
       const info = integrityInfo(id)
-      return hash && info ? new NobleHmac(hash, info.icvLength, key, slab) : undefined
+      if (!info) return undefined
+      const hash = HASHES.get(id)
+      if (hash) return new NobleHmac(hash, info.icvLength, key, slab)
+      const keys = cbcMacKeys(id, key)
+      return keys && new NobleCbcMac(keys, info.icvLength, slab)
     },
   }
 }
@@ -50,19 +69,23 @@ type AeadFunction = (
 ) => { encrypt(plain: Uint8Array): Uint8Array; decrypt(sealed: Uint8Array): Uint8Array }
 
 class NobleAead implements Aead {
+  readonly nonceLength: number
+  readonly icvLength: number
   private readonly cipher: AeadFunction
   private readonly key: Uint8Array
   private readonly slab: Slab
 
-  constructor(cipher: AeadFunction, key: Uint8Array, slab: Slab) {
+  constructor(cipher: AeadFunction, nonceLength: number, icvLength: number, key: Uint8Array, slab: Slab) {
     this.cipher = cipher
+    this.nonceLength = nonceLength
+    this.icvLength = icvLength
     this.key = Uint8Array.from(key)
     this.slab = slab
   }
 
   private at(nonce: number, aad: number, aadLen: number): ReturnType<AeadFunction> {
     const b = this.slab.bytes
-    return this.cipher(this.key, b.subarray(nonce, nonce + 12), b.subarray(aad, aad + aadLen))
+    return this.cipher(this.key, b.subarray(nonce, nonce + this.nonceLength), b.subarray(aad, aad + aadLen))
   }
 
   seal(nonce: number, aad: number, aadLen: number, src: number, len: number, dst: number, icv: number): void {
@@ -82,9 +105,9 @@ class NobleAead implements Aead {
     icv: number,
   ): boolean {
     const b = this.slab.bytes
-    const sealed = new Uint8Array(len + TAG_LEN)
+    const sealed = new Uint8Array(len + this.icvLength)
     sealed.set(b.subarray(src, src + len))
-    sealed.set(b.subarray(icv, icv + TAG_LEN), len)
+    sealed.set(b.subarray(icv, icv + this.icvLength), len)
     try {
       b.set(this.at(nonce, aad, aadLen).decrypt(sealed), dst)
       return true
@@ -126,6 +149,30 @@ class NobleCbc implements Cipher {
   }
 }
 
+class NobleCtr implements Cipher {
+  private readonly key: Uint8Array
+  private readonly slab: Slab
+
+  constructor(key: Uint8Array, slab: Slab) {
+    this.key = Uint8Array.from(key)
+    this.slab = slab
+  }
+
+  encrypt(iv: number, src: number, len: number, dst: number): void {
+    const b = this.slab.bytes
+    b.set(ctr(this.key, b.slice(iv, iv + 16)).encrypt(b.subarray(src, src + len)), dst)
+  }
+
+  /** The same as encryption: one stream of octets is XORed onto either. */
+  decrypt(iv: number, src: number, len: number, dst: number): void {
+    this.encrypt(iv, src, len, dst)
+  }
+
+  destroy(): void {
+    wipe(this.key)
+  }
+}
+
 class NobleHmac implements Mac {
   readonly icvLength: number
   /** Has taken in the key and nothing else: a packet starts from a copy of it. */
@@ -155,5 +202,44 @@ class NobleHmac implements Mac {
 
   destroy(): void {
     this.keyed.destroy()
+  }
+}
+
+const ZERO_IV = new Uint8Array(16)
+
+/** AES-XCBC and AES-CMAC. */
+class NobleCbcMac implements Mac {
+  readonly icvLength: number
+  private readonly keys: CbcMacKeys
+  private readonly slab: Slab
+  private readonly end = new Uint8Array(END_OF_CHAIN_MAX)
+
+  constructor(keys: CbcMacKeys, icvLength: number, slab: Slab) {
+    this.keys = keys
+    this.icvLength = icvLength
+    this.slab = slab
+  }
+
+  private mac(at: number, len: number, tail: number, tailLen: number): Uint8Array {
+    const b = this.slab.bytes
+    const prefix = prefixOfChain(len, tailLen)
+    const n = endOfChain(this.keys, b, at, len, tail, tailLen, this.end)
+    const whole = new Uint8Array(prefix + n)
+    whole.set(b.subarray(at, at + prefix))
+    whole.set(this.end.subarray(0, n), prefix)
+    const chain = cbc(this.keys.key, ZERO_IV, { disablePadding: true }).encrypt(whole)
+    return chain.subarray(chain.length - 16).subarray(0, this.icvLength)
+  }
+
+  compute(at: number, len: number, tail: number, tailLen: number, icv: number): void {
+    this.slab.bytes.set(this.mac(at, len, tail, tailLen), icv)
+  }
+
+  verify(at: number, len: number, tail: number, tailLen: number, icv: number): boolean {
+    return equalSecret(this.mac(at, len, tail, tailLen), this.slab.bytes.subarray(icv, icv + this.icvLength))
+  }
+
+  destroy(): void {
+    wipeCbcMacKeys(this.keys)
   }
 }

@@ -2,7 +2,10 @@ import type { Slab } from '../../bytes/slab.js'
 import { type Evp, evp } from '../../ffi/evp.js'
 import { NativeMemory } from '../../ffi/native-memory.js'
 import { ENCR, encryptionInfo, integrityInfo } from '../algorithms.js'
+import { cbcMacKeys, wipeCbcMacKeys } from '../cbc-mac.js'
 import type { Aead, Cipher, CryptoEngine, Mac } from '../types.js'
+import { OpensslCbcMac } from './openssl-cbc-mac.js'
+import { type ContextPair, contextPair, withKey } from './openssl-contexts.js'
 
 const TAG_LEN = 16
 const MAC_MAX = 64
@@ -19,91 +22,64 @@ export function opensslEngine(): CryptoEngine | string {
     name: 'openssl',
     detail: `OpenSSL ${library.version} of node ${process.versions.node}`,
     aead(id, key, slab) {
-      const contexts = contextPair(library, aeadName(id, key.length), id, key, slab)
+      const info = encryptionInfo(id)
+      const name = aeadName(id, key.length)
+      if (!info || name === undefined) return undefined
+      const nonceLength = info.saltLength + info.ivLength
+      if (nonceLength === CCM_NONCE_LEN) {
+        const contexts = contextPair(library, name, id, key, slab, { nonceLength, icvLength: info.icvLength })
+        return contexts && new OpensslCcm(library, contexts, slab, info.icvLength)
+      }
+      const contexts = contextPair(library, name, id, key, slab)
       return contexts && new OpensslAead(library, contexts, slab)
     },
     cipher(id, key, slab) {
-      const name = id === ENCR.AES_CBC ? `aes_${key.length * 8}_cbc` : undefined
-      const contexts = contextPair(library, name, id, key, slab)
-      return contexts && new OpensslCbc(library, contexts, slab)
+      const mode = CIPHER_MODES.get(id)
+      if (mode === undefined) return undefined
+      const contexts = contextPair(library, `aes_${key.length * 8}_${mode}`, id, key, slab)
+      return contexts && new OpensslCipher(library, contexts, slab)
     },
     mac(id, key, slab) {
       const info = integrityInfo(id)
       if (!info || slab.address === 0) return undefined
-      const context = withKey(key, (address) => library.newHmac(info.hash, address, key.length))
-      return context === 0 ? undefined : new OpensslHmac(library, context, info.icvLength, slab)
+      if (info.hash !== undefined) {
+        const { hash } = info
+        const context = withKey(key, (address) => library.newHmac(hash, address, key.length))
+        return context === 0 ? undefined : new OpensslHmac(library, context, info.icvLength, slab)
+      }
+      const keys = cbcMacKeys(id, key)
+      const contexts = keys && contextPair(library, 'aes_128_cbc', ENCR.AES_CBC, keys.key, slab)
+      if (contexts) return new OpensslCbcMac(library, contexts, keys, info.icvLength, slab)
+      if (keys) wipeCbcMacKeys(keys)
+      return undefined
     },
   }
 }
 
+/** Salt and IV of CCM; all other AEADs have a nonce of 12 octets. */
+const CCM_NONCE_LEN = 11
+
+const CIPHER_MODES: ReadonlyMap<number, string> = new Map([
+  [ENCR.AES_CBC, 'cbc'],
+  [ENCR.AES_CTR, 'ctr'],
+])
+
+const AEAD_MODES: ReadonlyMap<number, string> = new Map([
+  [ENCR.AES_GCM_16, 'gcm'],
+  [ENCR.AES_CCM_8, 'ccm'],
+  [ENCR.AES_CCM_12, 'ccm'],
+  [ENCR.AES_CCM_16, 'ccm'],
+])
+
 function aeadName(id: number, keyLength: number): string | undefined {
-  if (id === ENCR.AES_GCM_16) return `aes_${keyLength * 8}_gcm`
+  const mode = AEAD_MODES.get(id)
+  if (mode !== undefined) return `aes_${keyLength * 8}_${mode}`
   return id === ENCR.CHACHA20_POLY1305 ? 'chacha20_poly1305' : undefined
 }
 
-/** Hands a key to a native call and wipes the copy that was made for it. */
-function withKey<T>(key: Uint8Array, use: (address: number) => T): T {
-  const memory = new NativeMemory(Math.max(8, key.length))
-  memory.bytes.set(key)
-  try {
-    return use(memory.address)
-  } finally {
-    memory.bytes.fill(0)
-  }
-}
-
-/** @returns undefined for what libcrypto or the slab does not have, and for a key of the wrong length */
-function contextPair(
-  library: Evp,
-  name: string | undefined,
-  id: number,
-  key: Uint8Array,
-  slab: Slab,
-): ContextPair | undefined {
-  // libcrypto reads as many octets as the cipher takes, however long the key is.
-  if (name === undefined || slab.address === 0 || !encryptionInfo(id)?.keyLengths.includes(key.length))
-    return undefined
-  const cipher = library.cipher(name)
-  if (cipher === 0) return undefined
-  return withKey(key, (address) => {
-    const pair = new ContextPair(library)
-    if (pair.setKey(cipher, address)) return pair
-    pair.free()
-    return undefined
-  })
-}
-
-/** One context a direction, as a change of direction would expand the key again. 0 is no context: libcrypto is not asked. */
-class ContextPair {
-  encrypt: number
-  decrypt: number
-  private readonly evp: Evp
-
-  constructor(library: Evp) {
-    this.evp = library
-    this.encrypt = library.newCipherContext()
-    this.decrypt = library.newCipherContext()
-  }
-
-  setKey(cipher: number, key: number): boolean {
-    return (
-      this.encrypt !== 0 &&
-      this.decrypt !== 0 &&
-      this.evp.setKey(this.encrypt, cipher, key, true) &&
-      this.evp.setKey(this.decrypt, cipher, key, false)
-    )
-  }
-
-  /** Freeing a context makes libcrypto wipe the key schedule in it (EVP_CIPHER_CTX_free(3)). */
-  free(): void {
-    const { encrypt, decrypt } = this
-    this.encrypt = this.decrypt = 0
-    if (encrypt !== 0) this.evp.freeCipherContext(encrypt)
-    if (decrypt !== 0) this.evp.freeCipherContext(decrypt)
-  }
-}
-
 class OpensslAead implements Aead {
+  readonly nonceLength = 12
+  readonly icvLength = TAG_LEN
   private readonly evp: Evp
   private readonly contexts: ContextPair
   private readonly slab: Slab
@@ -145,7 +121,61 @@ class OpensslAead implements Aead {
   }
 }
 
-class OpensslCbc implements Cipher {
+class OpensslCcm implements Aead {
+  readonly nonceLength = CCM_NONCE_LEN
+  readonly icvLength: number
+  private readonly evp: Evp
+  private readonly contexts: ContextPair
+  private readonly slab: Slab
+  private readonly base: number
+
+  constructor(library: Evp, contexts: ContextPair, slab: Slab, icvLength: number) {
+    this.evp = library
+    this.contexts = contexts
+    this.slab = slab
+    this.base = slab.address
+    this.icvLength = icvLength
+  }
+
+  seal(nonce: number, aad: number, aadLen: number, src: number, len: number, dst: number, icv: number): void {
+    const b = this.base
+    const n = this.icvLength
+    const { encrypt } = this.contexts
+    if (
+      encrypt !== 0 &&
+      this.evp.sealCcm(encrypt, b + nonce, b + aad, aadLen, b + src, len, b + dst, b + icv, n)
+    )
+      return
+    // Refused: as in OpensslAead.
+    this.slab.bytes.fill(0, dst, dst + len)
+    this.slab.bytes.fill(0, icv, icv + n)
+  }
+
+  open(
+    nonce: number,
+    aad: number,
+    aadLen: number,
+    src: number,
+    len: number,
+    dst: number,
+    icv: number,
+  ): boolean {
+    const b = this.base
+    const n = this.icvLength
+    const { decrypt } = this.contexts
+    return (
+      decrypt !== 0 &&
+      this.evp.openCcm(decrypt, b + nonce, b + aad, aadLen, b + src, len, b + dst, b + icv, n)
+    )
+  }
+
+  destroy(): void {
+    this.contexts.free()
+  }
+}
+
+/** CBC and CTR. */
+class OpensslCipher implements Cipher {
   private readonly evp: Evp
   private readonly contexts: ContextPair
   private readonly slab: Slab

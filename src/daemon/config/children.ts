@@ -1,7 +1,7 @@
-import { ENCR } from '../../crypto/algorithms.js'
 import { ConfigError } from '../../errors.js'
 import type { ChildConfig } from '../../ike/config.js'
 import { type ChildProposal, parseChildProposal } from '../../ike/proposals.js'
+import { phase2Obstacle } from '../../ike/v1/phase2-offer.js'
 import { selectorContains, selectorOf, type TrafficSelector } from '../../wire/traffic-selector.js'
 import type { PolicySettings } from './config.js'
 import { NAME_EXPECTED, NAME_PATTERN } from './fields.js'
@@ -130,12 +130,10 @@ export function childConfig(
     (text): ChildProposal => parseChildProposal(section.protocol, text),
   )
   if (!proposals) return undefined
-  // Beside others it is left out of the offer, as it is good for a later version.
-  if (ikeVersion === 1 && proposals.every((p) => p.encryption?.id === ENCR.CHACHA20_POLY1305))
-    source.problem(
-      [...path, 'proposals', 0],
-      'IKEv1 has no number for ChaCha20-Poly1305; expected one with another cipher, e.g. aes256gcm16',
-    )
+  // Beside others such a proposal is left out of the offer, as it is good for a later version.
+  const obstacles = ikeVersion === 1 ? proposals.map(phase2Obstacle) : []
+  if (obstacles[0] !== undefined && obstacles.every((o) => o !== undefined))
+    source.problem([...path, 'proposals', 0], obstacles[0])
   return {
     name: child.name,
     policy: policy.id,

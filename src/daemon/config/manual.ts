@@ -1,5 +1,5 @@
 import { concat, equalSecret } from '../../bytes/octets.js'
-import { encryptionInfo, integrityInfo } from '../../crypto/algorithms.js'
+import { countsNonces, encryptionInfo, integrityInfo } from '../../crypto/algorithms.js'
 import { ConfigError } from '../../errors.js'
 import { type ChildProposal, parseChildProposal } from '../../ike/proposals.js'
 import type { SaSpec } from '../../sadb/sa-spec.js'
@@ -95,16 +95,17 @@ function algorithms(
 ): ChildProposal | undefined {
   const at = [...path, 'algorithms']
   const text = entry.algorithms
-  // Said before the parser's word, as some of these are not known to it at all.
-  if (/gcm|ccm|ctr|gmac|chacha/i.test(text)) {
+  const refuseCounter = (): undefined => {
     source.problem(
       at,
       'a counter-mode cipher must not have a manual key: after a restart it would use nonces again, which gives its plaintext and key away (RFC 8221 section 4); expected a CBC cipher, such as aes128-sha256',
     )
-    return undefined
   }
+  // Said before the parser's word, as some of these are not known to it at all.
+  if (/gcm|ccm|ctr|gmac|chacha/i.test(text)) return refuseCounter()
   try {
     const proposal = parseChildProposal(policy.protocol, text)
+    if (countsNonces(proposal.encryption?.id ?? 0, proposal.integrity)) return refuseCounter()
     if (proposal.group !== 0) {
       source.problem(
         at,

@@ -17,18 +17,27 @@ export const prfOfPhase1Hash = (hash: number): number | undefined => reverse(pha
 const espTransforms = new Map<number, number>([
   [ENCR.NULL, 11],
   [ENCR.AES_CBC, 12],
+  [ENCR.AES_CTR, 13],
+  [ENCR.AES_CCM_8, 14],
+  [ENCR.AES_CCM_12, 15],
+  [ENCR.AES_CCM_16, 16],
   [ENCR.AES_GCM_16, 20],
+  [ENCR.NULL_AUTH_AES_GMAC, 23],
 ])
 /** Undefined where IKEv1 has no number: ChaCha20-Poly1305 is an IKEv2 algorithm alone (RFC 7634 section 4). */
 export const espTransform = (encr: number): number | undefined => espTransforms.get(encr)
 export const encrOfEspTransform = (transform: number): number | undefined => reverse(espTransforms, transform)
 
-/** INTEG id to authentication algorithm attribute (RFC 2407 section 4.5, RFC 4868). */
+/** INTEG id to authentication algorithm attribute (RFC 2407 section 4.5 and later). AES-CMAC has none. */
 const authentications = new Map<number, number>([
   [INTEG.HMAC_SHA1_96, 2],
   [INTEG.HMAC_SHA2_256_128, 5],
   [INTEG.HMAC_SHA2_384_192, 6],
   [INTEG.HMAC_SHA2_512_256, 7],
+  [INTEG.AES_XCBC_96, 9],
+  [INTEG.AES_128_GMAC, 11],
+  [INTEG.AES_192_GMAC, 12],
+  [INTEG.AES_256_GMAC, 13],
 ])
 export const authentication = (integ: number): number | undefined => authentications.get(integ)
 export const integOfAuthentication = (value: number): number | undefined => reverse(authentications, value)
@@ -39,6 +48,10 @@ const ahTransforms = new Map<number, number>([
   [INTEG.HMAC_SHA2_256_128, 5],
   [INTEG.HMAC_SHA2_384_192, 6],
   [INTEG.HMAC_SHA2_512_256, 7],
+  [INTEG.AES_XCBC_96, 9],
+  [INTEG.AES_128_GMAC, 11],
+  [INTEG.AES_192_GMAC, 12],
+  [INTEG.AES_256_GMAC, 13],
 ])
 export const ahTransform = (integ: number): number | undefined => ahTransforms.get(integ)
 export const integOfAhTransform = (transform: number): number | undefined => reverse(ahTransforms, transform)
@@ -63,20 +76,12 @@ const espNames = new Map([
   [2, 'des'],
   [3, '3des'],
   [7, 'blowfish'],
-  [13, 'aesctr'],
-  [14, 'aesccm8'],
-  [15, 'aesccm12'],
-  [16, 'aesccm16'],
   [18, 'aesgcm8'],
   [19, 'aesgcm12'],
   [22, 'camellia'],
-  [23, 'gmac'],
 ])
 export const espTransformName = (id: number): string => espNames.get(id) ?? `ESP transform ${id}`
-const authNames = new Map([
-  [1, 'md5'],
-  [9, 'aesxcbc'],
-])
+const authNames = new Map([[1, 'md5']])
 export const authenticationName = (id: number): string => authNames.get(id) ?? `authentication ${id}`
 const methodNames = new Map([
   [1, 'psk'],

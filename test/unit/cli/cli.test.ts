@@ -117,6 +117,8 @@ describe('genkey', () => {
     ['aes128-sha256', /SPI:ALGORITHMS/],
     ['0x10:aes128-sha256', /SPI from 256/],
     ['0x1001:aes128gcm16', /counter-mode/],
+    ['0x1001:aes128ctr-sha256', /counter-mode/],
+    ['0x1001:aes128gmac', /counter-mode/],
     ['0x1001:aes128', /integrity/],
     ['0x1001:banana', /banana/],
   ])('--sa %s is refused', async (sa, message) => {

@@ -74,6 +74,13 @@ test.each<[string, string, string, string, RegExp]>([
     'peers.b.children.m.manual[1].algorithms',
     /counter-mode/,
   ],
+  ...['aes128ccm8', 'aes128gmac'].map((algorithms): [string, string, string, string, RegExp] => [
+    algorithms,
+    OUT.replace('aes128-sha256', algorithms),
+    IN,
+    'peers.b.children.m.manual[0].algorithms',
+    /counter-mode/,
+  ]),
   [
     'no integrity',
     OUT.replace('aes128-sha256', 'aes128'),

@@ -3,11 +3,13 @@ import { describe, expect, test } from 'vitest'
 import { fromHex, hex } from '../../../src/bytes/octets.js'
 import { plainSlab, SCRATCH_LEN, type Slab } from '../../../src/bytes/slab.js'
 import { ENCR, encryptionInfo, INTEG, integrityInfo } from '../../../src/crypto/algorithms.js'
+import { ccm } from '../../../src/crypto/engines/noble-ccm.js'
 import { opensslEngine } from '../../../src/crypto/engines/openssl.js'
 import { selectEngines } from '../../../src/crypto/select.js'
 import { selfTest } from '../../../src/crypto/self-test.js'
 import type { CryptoEngine } from '../../../src/crypto/types.js'
 import { CryptoError } from '../../../src/errors.js'
+import { type Evp, evp } from '../../../src/ffi/evp.js'
 import { nativeSlab } from '../../../src/ffi/slab.js'
 
 const load = (name: string) =>
@@ -39,19 +41,27 @@ test('openssl and noble are always there', () => {
 test.each(['openssl', 'noble'])('%s has every algorithm with every key length', (name) => {
   const engine = named(name)
   for (const id of Object.values(ENCR)) {
-    const { kind, keyLengths } = encryptionInfo(id)!
+    const { kind, keyLengths, saltLength, ivLength, icvLength } = encryptionInfo(id)!
     for (const length of keyLengths) {
-      const made =
-        kind === 'null'
-          ? 'nothing to do'
-          : engine[kind === 'cbc' ? 'cipher' : 'aead'](id, new Uint8Array(length), slab)
-      expect(made, `${id} with ${length} octets`).toBeDefined()
-      if (typeof made === 'object') made.destroy()
+      const key = new Uint8Array(length)
+      if (kind === 'aead') {
+        const aead = engine.aead(id, key, slab)
+        expect(aead, `${id} with ${length} octets`).toMatchObject({
+          nonceLength: saltLength + ivLength,
+          icvLength,
+        })
+        aead!.destroy()
+      } else if (kind === 'cbc' || kind === 'ctr') {
+        const cipher = engine.cipher(id, key, slab)
+        expect(cipher, `${id} with ${length} octets`).toBeDefined()
+        cipher!.destroy()
+      }
     }
   }
   for (const id of Object.values(INTEG)) {
     const info = integrityInfo(id)
-    if (!info) continue
+    // GMAC is AES-GCM without a plaintext.
+    if (!info || info.kind === 'gmac') continue
     const mac = engine.mac(id, new Uint8Array(info.keyLength), slab)
     expect(mac?.icvLength, info.name).toBe(info.icvLength)
     mac?.destroy()
@@ -83,6 +93,52 @@ describe.each(engines.map((e) => [e.name, e] as const))('%s', (_, engine) => {
     cipher.decrypt(A, D, n, D)
     expect(get(D, n)).toBe(v.plaintext)
     cipher.destroy()
+  })
+
+  test.each(load('rfc3686-aes-ctr.json').cases as Record<string, string>[])('CTR vector $id', (v) => {
+    const cipher = engine.cipher(ENCR.AES_CTR, fromHex(v.key!), slab)
+    if (!cipher) return
+    put(`${v.nonce}${v.iv}00000001`, A)
+    const n = put(v.plaintext!, C)
+    cipher.encrypt(A, C, n, D)
+    expect(get(D, n)).toBe(v.ciphertext)
+    cipher.decrypt(A, D, n, D)
+    expect(get(D, n)).toBe(v.plaintext)
+    cipher.destroy()
+  })
+
+  test.each(load('rfc4106-rfc4543-gcm-gmac-esp.json').esp_gmac as Record<string, string>[])(
+    'GMAC vector $id',
+    (v) => {
+      const aead = engine.aead(ENCR.AES_GCM_16, fromHex(v.key!), slab)!
+      put(`${v.salt}${v.iv}`, A)
+      const n = put(v.aad!, C)
+      aead.seal(A, C, n, D, 0, D, D)
+      expect(get(D, 16)).toBe(v.icv)
+      expect(aead.open(A, C, n, D, 0, D, D)).toBe(true)
+      aead.destroy()
+    },
+  )
+
+  test.each([
+    ...(load('aes-xcbc-cmac.json').xcbc as Record<string, string>[]).map((v) => ({
+      ...v,
+      algorithm: INTEG.AES_XCBC_96,
+    })),
+    ...(load('aes-xcbc-cmac.json').cmac as Record<string, string>[]).map((v) => ({
+      ...v,
+      algorithm: INTEG.AES_CMAC_96,
+    })),
+  ] as (Record<string, string> & { algorithm: number })[])('AES MAC vector $id', (v) => {
+    const mac = engine.mac(v.algorithm, fromHex(v.key!), slab)
+    if (!mac) return
+    const n = put(v.message!, C)
+    for (const tail of [0, Math.min(n, 4)]) {
+      mac.compute(C, n - tail, C + n - tail, tail, D)
+      expect(get(D, 12)).toBe(v.icv_96)
+    }
+    expect(mac.verify(C, n, C, 0, D)).toBe(true)
+    mac.destroy()
   })
 
   test.each(
@@ -147,7 +203,11 @@ test('every engine says undefined for a key of the wrong length', () => {
     expect(engine.aead(ENCR.AES_GCM_16, new Uint8Array(17), slab)).toBeUndefined()
     expect(engine.aead(ENCR.CHACHA20_POLY1305, new Uint8Array(16), slab)).toBeUndefined()
     expect(engine.aead(ENCR.CHACHA20_POLY1305, new Uint8Array(36), slab)).toBeUndefined()
+    expect(engine.aead(ENCR.AES_CCM_8, new Uint8Array(19), slab)).toBeUndefined()
     expect(engine.cipher(ENCR.AES_CBC, new Uint8Array(15), slab)).toBeUndefined()
+    expect(engine.cipher(ENCR.AES_CTR, new Uint8Array(20), slab)).toBeUndefined()
+    expect(engine.mac(INTEG.AES_XCBC_96, new Uint8Array(15), slab)).toBeUndefined()
+    expect(engine.mac(INTEG.AES_CMAC_96, new Uint8Array(32), slab)).toBeUndefined()
   }
 })
 
@@ -156,6 +216,9 @@ test('every engine says undefined for an algorithm of another kind, or that nobo
     expect(engine.aead(ENCR.AES_CBC, new Uint8Array(16), slab)).toBeUndefined()
     expect(engine.cipher(ENCR.AES_GCM_16, new Uint8Array(16), slab)).toBeUndefined()
     expect(engine.aead(999, new Uint8Array(16), slab)).toBeUndefined()
+    expect(engine.aead(ENCR.AES_CTR, new Uint8Array(16), slab)).toBeUndefined()
+    expect(engine.cipher(ENCR.AES_CCM_8, new Uint8Array(16), slab)).toBeUndefined()
+    expect(engine.mac(INTEG.AES_128_GMAC, new Uint8Array(20), slab)).toBeUndefined()
     expect(engine.mac(999, new Uint8Array(16), slab)).toBeUndefined()
   }
 })
@@ -166,28 +229,70 @@ test('openssl refuses memory without an address', () => {
   expect(engine.aead(ENCR.AES_GCM_16, new Uint8Array(16), plain)).toBeUndefined()
   expect(engine.cipher(ENCR.AES_CBC, new Uint8Array(16), plain)).toBeUndefined()
   expect(engine.mac(INTEG.HMAC_SHA2_256_128, new Uint8Array(32), plain)).toBeUndefined()
+  expect(engine.mac(INTEG.AES_XCBC_96, new Uint8Array(16), plain)).toBeUndefined()
+})
+
+describe('AES-CCM with the nonces of RFC 3610', () => {
+  const { cases } = load('rfc3610-aes-ccm.json') as { cases: Record<string, string>[] }
+
+  test.each(cases)('noble, $id', (v) => {
+    const sealed = `${v.ciphertext}${v.tag}`
+    const cipher = ccm(v.tag!.length / 2)(fromHex(v.key!), fromHex(v.nonce!), fromHex(v.aad!))
+    expect(hex(cipher.encrypt(fromHex(v.plaintext!)))).toBe(sealed)
+    expect(hex(cipher.decrypt(fromHex(sealed)))).toBe(v.plaintext)
+    expect(() => cipher.decrypt(fromHex(sealed).map((octet, i) => octet ^ Number(i === 0)))).toThrow()
+  })
+
+  test.each(cases)('libcrypto, $id', (v) => {
+    const library = evp() as Evp
+    const at = (offset: number): number => slab.address + offset
+    put(v.key!, A)
+    const lengths = [v.nonce!.length / 2, v.tag!.length / 2] as const
+    const [encrypt, decrypt] = [true, false].map((direction) => {
+      const context = library.newCipherContext()
+      expect(library.setCcmKey(context, library.cipher('aes_128_ccm'), at(A), ...lengths, direction)).toBe(
+        true,
+      )
+      return context
+    })
+    put(v.nonce!, A)
+    const aadLen = put(v.aad!, B)
+    const n = put(v.plaintext!, C)
+    expect(library.sealCcm(encrypt!, at(A), at(B), aadLen, at(C), n, at(D), at(D + n), lengths[1])).toBe(true)
+    expect(get(D, n + lengths[1])).toBe(`${v.ciphertext}${v.tag}`)
+    const opens = (): boolean =>
+      library.openCcm(decrypt!, at(A), at(B), aadLen, at(D), n, at(C), at(D + n), lengths[1])
+    expect(opens()).toBe(true)
+    slab.bytes[D]! ^= 1
+    expect(opens()).toBe(false)
+    library.freeCipherContext(encrypt!)
+    library.freeCipherContext(decrypt!)
+  })
 })
 
 describe('what openssl refuses lets nothing out', () => {
   const engine = opensslEngine() as CryptoEngine
   const secret = '53656372657420'.repeat(16)
 
-  test('AEAD: neither plaintext nor an ICV stays, and nothing opens', () => {
-    const aead = engine.aead(ENCR.AES_GCM_16, new Uint8Array(16), slab)!
-    const n = put(secret, D)
-    aead.seal(A, B, 8, D, n, D, D + n)
-    const sealed = get(D, n + 16)
-    aead.destroy()
-    aead.destroy()
-    expect(aead.open(A, B, 8, D, n, C, D + n)).toBe(false)
-    put(secret, D)
-    aead.seal(A, B, 8, D, n, D, D + n)
-    expect(get(D, n + 16)).toBe('00'.repeat(n + 16))
-    expect(sealed).not.toContain('00'.repeat(16))
-  })
+  test.each([ENCR.AES_GCM_16, ENCR.AES_CCM_16])(
+    'AEAD %i: neither plaintext nor an ICV stays, and nothing opens',
+    (id) => {
+      const aead = engine.aead(id, new Uint8Array(16), slab)!
+      const n = put(secret, D)
+      aead.seal(A, B, 8, D, n, D, D + n)
+      const sealed = get(D, n + 16)
+      aead.destroy()
+      aead.destroy()
+      expect(aead.open(A, B, 8, D, n, C, D + n)).toBe(false)
+      put(secret, D)
+      aead.seal(A, B, 8, D, n, D, D + n)
+      expect(get(D, n + 16)).toBe('00'.repeat(n + 16))
+      expect(sealed).not.toContain('00'.repeat(16))
+    },
+  )
 
-  test('CBC: no plaintext stays', () => {
-    const cipher = engine.cipher(ENCR.AES_CBC, new Uint8Array(16), slab)!
+  test.each([ENCR.AES_CBC, ENCR.AES_CTR])('cipher %i: no plaintext stays', (id) => {
+    const cipher = engine.cipher(id, new Uint8Array(16), slab)!
     cipher.destroy()
     cipher.destroy()
     const n = put(secret, D)
@@ -195,15 +300,19 @@ describe('what openssl refuses lets nothing out', () => {
     expect(get(D, n)).toBe('00'.repeat(n))
   })
 
-  test('MAC: the ICV of an earlier packet neither goes out nor is accepted', () => {
-    const mac = engine.mac(INTEG.HMAC_SHA2_256_128, new Uint8Array(32), slab)!
+  test.each([
+    [INTEG.HMAC_SHA2_256_128, 32],
+    [INTEG.AES_XCBC_96, 16],
+    [INTEG.AES_CMAC_96, 16],
+  ])('MAC %i: the ICV of an earlier packet neither goes out nor is accepted', (id, keyLength) => {
+    const mac = engine.mac(id, new Uint8Array(keyLength), slab)!
     const n = put(secret, C)
     mac.compute(C, n, C, 0, D)
     mac.destroy()
     mac.destroy()
     expect(mac.verify(C, n, C, 0, D)).toBe(false)
     mac.compute(C, n, C, 0, D)
-    expect(get(D, 16)).toBe('00'.repeat(16))
+    expect(get(D, mac.icvLength)).toBe('00'.repeat(mac.icvLength))
     expect(mac.verify(C, n, C, 0, D)).toBe(false)
   })
 })
@@ -218,6 +327,8 @@ test('an engine that answers wrongly fails its self-test', () => {
       const aead = good.aead(id, key, s)
       return (
         aead && {
+          nonceLength: aead.nonceLength,
+          icvLength: aead.icvLength,
           seal: aead.seal.bind(aead),
           open: (...args) => {
             aead.open(...args)
@@ -231,6 +342,22 @@ test('an engine that answers wrongly fails its self-test', () => {
   expect(selfTest(credulous, slab)).toMatch(/AES-128-GCM/)
   const swapped = faulty({ mac: (_, key, s) => good.mac(INTEG.HMAC_SHA2_256_128, key, s) })
   expect(selfTest(swapped, slab)).toMatch(/HMAC-SHA1/)
+  // GMAC over no more than one wide register.
+  const brief = faulty({
+    aead(id, key, s) {
+      const aead = good.aead(id, key, s)
+      return (
+        aead && {
+          nonceLength: aead.nonceLength,
+          icvLength: aead.icvLength,
+          seal: (nonce, aad, aadLen, ...rest) => aead.seal(nonce, aad, Math.min(aadLen, 512), ...rest),
+          open: aead.open.bind(aead),
+          destroy: () => aead.destroy(),
+        }
+      )
+    },
+  })
+  expect(selfTest(brief, slab)).toMatch(/AES-128-GMAC/)
   // Right for what fills no wide register, wrong beyond.
   const narrow = faulty({
     cipher(id, key, s) {

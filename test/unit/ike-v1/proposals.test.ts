@@ -14,6 +14,7 @@ import {
   phase1Obstacle,
 } from '../../../src/ike/v1/phase1-offer.js'
 import { choosePhase2, offerPhase2, phase2Obstacle, variantsOf } from '../../../src/ike/v1/phase2-offer.js'
+import { attributeNumber } from '../../../src/wire/ike/v1/attributes.js'
 import { childConfig } from '../../exchange/ike-ends.js'
 
 describe('IKE proposals', () => {
@@ -24,6 +25,8 @@ describe('IKE proposals', () => {
     'aes256-sha256-prfsha512-x25519',
     'aes256gcm16-prfsha384-ecp521',
     'chacha20poly1305-prfsha256-modp3072',
+    'aes128ccm8-prfsha256-x25519',
+    'aes128-aesxcbc-prfsha256-x25519',
   ])('%s', (text) => expect(formatIkeProposal(parseIkeProposal(text))).toBe(text))
 
   test('ids', () => {
@@ -44,6 +47,8 @@ describe('IKE proposals', () => {
     ['aes128gcm16-sha256-modp2048', 'has no integrity algorithm beside it'],
     ['aes128-aes256-sha256-modp2048', '"aes256" is the second encryption algorithm'],
     ['null-sha256-modp2048', 'always encrypted'],
+    ['aes128gmac-prfsha256-modp2048', 'always encrypted'],
+    ['aes128-aesxcbc-modp2048', 'names no PRF; with an integrity algorithm that is no HMAC'],
     ['aes128-sha256-modp2048-esn', '"esn" has no place in an IKE proposal'],
     ['', 'no algorithm is called ""'],
   ])('%s: refused', (text, why) => expect(() => parseIkeProposal(text)).toThrow(why))
@@ -56,9 +61,35 @@ describe('child proposals', () => {
     ['esp', 'null-sha256-esn'],
     ['esp', 'chacha20poly1305-x25519'],
     ['ah', 'sha384-modp2048-noesn'],
+    ['esp', 'aes128ccm8'],
+    ['esp', 'aes192ccm12'],
+    ['esp', 'aes256ccm16-ecp256'],
+    ['esp', 'aes128ctr-sha256'],
+    ['esp', 'aes256ctr-aesxcbc'],
+    ['esp', 'aes192gmac'],
+    ['esp', 'aes128-aescmac'],
+    ['ah', 'aes128gmac'],
+    ['ah', 'aes256gmac-x25519-esn'],
+    ['ah', 'aesxcbc'],
+    ['ah', 'aescmac-noesn'],
   ] as const)('%s %s', (protocol, text) =>
     expect(formatChildProposal(parseChildProposal(protocol, text))).toBe(text),
   )
+
+  test('GMAC is a cipher that encrypts nothing in ESP, and an integrity algorithm in AH', () => {
+    expect(parseChildProposal('esp', 'aes256gmac')).toMatchObject({
+      encryption: { id: 21, keyBits: 256 },
+      integrity: 0,
+    })
+    const ah = parseChildProposal('ah', 'aes256gmac')
+    expect(ah).toMatchObject({ integrity: 11 })
+    expect(ah.encryption).toBeUndefined()
+  })
+
+  test('an ICV may be said in bits', () => {
+    expect(parseChildProposal('esp', 'aes128ccm64')).toEqual(parseChildProposal('esp', 'aes128ccm8'))
+    expect(parseChildProposal('esp', 'aes256ccm128')).toEqual(parseChildProposal('esp', 'aes256ccm16'))
+  })
 
   test('extended sequence numbers are preferred unless told', () => {
     expect(parseChildProposal('esp', 'aes128gcm16')).toMatchObject({ esn: true, esnOptional: true })
@@ -74,6 +105,13 @@ describe('child proposals', () => {
     ['esp', 'sha256', 'names no encryption'],
     ['ah', 'aes128-sha256', '"aes128" has no place in an AH proposal'],
     ['ah', 'modp2048', 'forbids AH without'],
+    ['ah', 'modp2048', 'expected one of aes128gmac'],
+    ['esp', 'aes128ctr', 'forbids ESP without'],
+    ['esp', 'aes128ccm8-sha256', 'has no integrity algorithm beside it'],
+    ['esp', 'aes128gmac-sha256', 'has no integrity algorithm beside it'],
+    ['esp', 'aes128-aes128gmac', '"aes128gmac" is the second encryption algorithm'],
+    ['ah', 'sha256-aes128gmac', '"aes128gmac" is the second integrity algorithm'],
+    ['ah', 'aes128ccm8', '"aes128ccm8" has no place in an AH proposal'],
   ] as const)('%s %s: refused', (protocol, text, why) =>
     expect(() => parseChildProposal(protocol, text)).toThrow(why),
   )
@@ -88,6 +126,38 @@ describe('what IKEv1 can say', () => {
     expect(phase2Obstacle(parseChildProposal('esp', 'chacha20poly1305'))).toContain(
       'IKEv1 has no number for chacha20poly1305',
     )
+  })
+
+  test.each([
+    ['esp', 'aes128ctr-sha256', 13, 128, 5],
+    ['esp', 'aes256ccm8', 14, 256, undefined],
+    ['esp', 'aes128ccm12', 15, 128, undefined],
+    ['esp', 'aes192ccm16', 16, 192, undefined],
+    ['esp', 'aes128gmac', 23, 128, undefined],
+    ['esp', 'aes128-aesxcbc', 12, 128, 9],
+    ['ah', 'aesxcbc', 9, undefined, 9],
+    ['ah', 'aes128gmac', 11, undefined, 11],
+    ['ah', 'aes192gmac', 12, undefined, 12],
+    ['ah', 'aes256gmac', 13, undefined, 13],
+  ] as const)('numbers of %s %s', (protocol, text, transform, keyBits, auth) => {
+    const proposal = parseChildProposal(protocol, `${text}-noesn`)
+    expect(phase2Obstacle(proposal)).toBeUndefined()
+    const variants = variantsOf({ ...childConfig(), protocol, proposals: [proposal] }, [false])
+    const sa = offerPhase2(variants, 0x1234, { seconds: 60, kilobytes: undefined })
+    const offered = sa.proposals[0]!.transforms[0]!
+    expect(offered.id).toBe(transform)
+    const value = (type: number): number | undefined => {
+      const found = offered.attributes.find((a) => a.type === type)
+      return found && attributeNumber(found)
+    }
+    expect(value(6)).toBe(keyBits)
+    expect(value(5)).toBe(auth)
+    expect(choosePhase2(variants, sa)?.variant).toEqual(variants[0])
+  })
+
+  test('AES-CMAC has no number', () => {
+    expect(phase2Obstacle(parseChildProposal('ah', 'aescmac'))).toContain('no number for AH with aescmac')
+    expect(phase2Obstacle(parseChildProposal('esp', 'aes128-aescmac'))).toContain('no number for aescmac')
   })
 
   test('of what both have, our order decides', () => {

@@ -50,7 +50,15 @@ function withExtensions(first: number, ...extensions: Buffer[]): Buffer {
 }
 
 describe('the ICV is that of the twin', () => {
-  test.each(['ah-sha256', 'ah-sha1', 'ah-sha384'])('%s', (suite) => {
+  test.each([
+    'ah-sha256',
+    'ah-sha1',
+    'ah-sha384',
+    'ah-aesxcbc',
+    'ah-aescmac',
+    'ah-aes128gmac',
+    'ah-aes256gmac',
+  ])('%s', (suite) => {
     for (const v6 of [false, true])
       for (const esn of [false, true]) {
         const spec = saSpec(suite, { esn, ...(v6 && V6) })
@@ -205,6 +213,38 @@ describe('IPv6 extension headers', () => {
     const packet = send(p, withExtensions(0, hop(17)))
     put(p.slab, DST, packet.subarray(56))
     expect(verdict(p.inbound.openIpv6Payload(DST, packet.length - 56, 51, 0, ip(PEER), 0))).toBe('BAD_ICV')
+  })
+})
+
+describe('AES-GMAC', () => {
+  test('the field begins with the IV, which is the sequence number', () => {
+    const p = pair(saSpec('ah-aes128gmac', { mode: 'transport' }))
+    p.out.skipTo(4, 0xffff_ffff)
+    const packet = send(p, udpPacket('192.0.2.1', '192.0.2.2', 30))
+    expect(packet.subarray(20 + 12, 20 + 20).toString('hex')).toBe('0000000500000000')
+    expect(packet[21]).toBe((12 + 24) / 4 - 2)
+  })
+
+  test('what stands behind the packet is left as it was, sent and received', () => {
+    const p = pair(saSpec('ah-aes128gmac', { mode: 'transport' }))
+    const original = udpPacket('192.0.2.1', '192.0.2.2', 30)
+    p.slab.bytes.fill(0x77, DST, DST + 400)
+    const packet = send(p, original)
+    expect(get(p.slab, DST + packet.length, 64)).toEqual(Buffer.alloc(64, 0x77))
+    expect(receive(p, packet)).toEqual(original)
+    expect(get(p.slab, DST + packet.length, 64)).toEqual(Buffer.alloc(64, 0xa5))
+  })
+
+  test.each([true, false])('a packet at the very end of the slab: ESN %s', (esn) => {
+    const p = pair(saSpec('ah-aes128gmac', { mode: 'transport', esn }))
+    const packet = send(p, udpPacket('192.0.2.1', '192.0.2.2', 30))
+    const at = p.slab.bytes.length - packet.length
+    p.slab.bytes.set(packet, at)
+    // The high half of the number has no room there.
+    expect(verdict(p.inbound.openIpv4(at, packet.length))).toBe(esn ? 'BAD_ICV' : 58)
+    p.slab.bytes.set(packet, at - 4)
+    p.in.replay.startAt(0, 0)
+    expect(verdict(p.inbound.openIpv4(at - 4, packet.length))).toBe(58)
   })
 })
 

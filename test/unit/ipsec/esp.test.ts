@@ -92,12 +92,21 @@ describe.each(suites)('%s', (suite) => {
 })
 
 test('IVs of a counter mode are the sequence number: unique under the key', () => {
-  for (const suite of ['aes128gcm16', 'chacha20poly1305']) {
+  for (const suite of ['aes128gcm16', 'chacha20poly1305', 'aes128ccm8', 'aes128ctr-sha256', 'aes128gmac']) {
     const { spec, slab, out } = ends(suite)
     out.skipTo(9, 0xffff_ffff)
     const length = sealEsp(out, slab, SRC, 10, DST, 4)
     expect(espTwinIv(spec, get(slab, DST, length)).toString('hex')).toBe('0000000a00000000')
   }
+})
+
+test('AES-GMAC leaves what stands in front of the packet, sent and received', () => {
+  const { slab, out, in: receiver } = ends('aes128gmac')
+  slab.bytes.fill(0x77, DST - 64, DST)
+  const length = sealEsp(out, slab, SRC, 10, DST, 4)
+  expect(openEsp(receiver, slab, DST, length, DST + espHeaderRoom(receiver.esp!))).toBe(10)
+  expect(get(slab, DST - 64, 64)).toEqual(Buffer.alloc(64, 0x77))
+  expect(get(slab, DST, 4).toString('hex')).toBe('0badcafe')
 })
 
 describe('IVs of CBC', () => {

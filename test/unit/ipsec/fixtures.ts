@@ -34,6 +34,24 @@ export const SUITES: Readonly<Record<string, Pick<SaSpec, 'protocol' | 'encrypti
   aes128gcm16: { protocol: 'esp', encryption: { id: 20, key: key(20, 1) } },
   aes256gcm16: { protocol: 'esp', encryption: { id: 20, key: key(36, 2) } },
   chacha20poly1305: { protocol: 'esp', encryption: { id: 28, key: key(36, 3) } },
+  aes128ccm8: { protocol: 'esp', encryption: { id: 14, key: key(19, 12) } },
+  aes256ccm16: { protocol: 'esp', encryption: { id: 16, key: key(35, 13) } },
+  aes128gmac: { protocol: 'esp', encryption: { id: 21, key: key(20, 14) } },
+  'aes128ctr-sha256': {
+    protocol: 'esp',
+    encryption: { id: 13, key: key(20, 15) },
+    integrity: { id: 12, key: key(32, 16) },
+  },
+  'aes128-aesxcbc': {
+    protocol: 'esp',
+    encryption: { id: 12, key: key(16, 17) },
+    integrity: { id: 5, key: key(16, 18) },
+  },
+  'null-aescmac': {
+    protocol: 'esp',
+    encryption: { id: 11, key: new Uint8Array(0) },
+    integrity: { id: 8, key: key(16, 19) },
+  },
   'aes128-sha256': {
     protocol: 'esp',
     encryption: { id: 12, key: key(16, 4) },
@@ -51,6 +69,10 @@ export const SUITES: Readonly<Record<string, Pick<SaSpec, 'protocol' | 'encrypti
   },
   'ah-sha256': { protocol: 'ah', integrity: { id: 12, key: key(32, 9) } },
   'ah-sha1': { protocol: 'ah', integrity: { id: 2, key: key(20, 10) } },
+  'ah-aesxcbc': { protocol: 'ah', integrity: { id: 5, key: key(16, 20) } },
+  'ah-aescmac': { protocol: 'ah', integrity: { id: 8, key: key(16, 21) } },
+  'ah-aes128gmac': { protocol: 'ah', integrity: { id: 9, key: key(20, 22) } },
+  'ah-aes256gmac': { protocol: 'ah', integrity: { id: 11, key: key(36, 23) } },
   'ah-sha384': { protocol: 'ah', integrity: { id: 13, key: key(48, 11) } },
 }
 

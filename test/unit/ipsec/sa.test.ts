@@ -32,6 +32,27 @@ describe('an SA that cannot be is refused with its reason', () => {
       { ...bare, encryption: { id: 20, key: key(16) } },
       /AES_GCM_16 key of 16 octets: it must have 20, 28, 36, the last 4 of them the salt/,
     ],
+    [
+      'a CCM key with a salt of 4 octets',
+      { ...bare, encryption: { id: 14, key: key(20) } },
+      /AES_CCM_8 key of 20 octets: it must have 19, 27, 35, the last 3 of them the salt/,
+    ],
+    ['AES-CTR alone', { ...bare, encryption: { id: 13, key: key(20) } }, /AES_CTR without an integrity/],
+    [
+      'GMAC in ESP with more integrity',
+      { ...saSpec('aes128gmac'), integrity: { id: 12, key: key(32) } },
+      /NULL_AUTH_AES_GMAC has its own integrity/,
+    ],
+    [
+      'the GMAC of AH in ESP',
+      { ...saSpec('null-sha256'), integrity: { id: 9, key: key(20) } },
+      /AES_128_GMAC is an algorithm of AH; ESP has NULL_AUTH_AES_GMAC/,
+    ],
+    [
+      'AH-GMAC without a salt',
+      { ...saSpec('ah-sha256'), integrity: { id: 9, key: key(16) } },
+      /AES_128_GMAC key of 16 octets: it must have 20/,
+    ],
     ['a ChaCha20 key of 16 octets', { ...bare, encryption: { id: 28, key: key(20) } }, /must have 36/],
     [
       'a CBC key of 20 octets',
