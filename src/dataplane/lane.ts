@@ -49,8 +49,11 @@ const TUN_BUDGET = 8
 const OUT_ROOM = 1 << 20
 /** Room that one sealed packet may need: the largest IP packet there is. */
 const SEALED_MAX = 65_600
-/** A slot of a UDP socket with GRO holds 64 KiB; other sockets bring one packet a slot, jumbo frames included. */
-const GRO_SLOTS = 8
+/**
+ * A slot of a UDP socket with GRO holds 64 KiB; other sockets bring one packet a slot, jumbo frames included. There are as
+ * many of the large ones: on a device that joins nothing each of them holds one packet as well.
+ */
+const GRO_SLOTS = 64
 const GRO_SLOT = 65_536
 const PLAIN_SLOTS = 64
 const PLAIN_SLOT = 9_600
