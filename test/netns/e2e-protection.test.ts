@@ -2,7 +2,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Gateway, type GatewaySettings, makeKey } from '../lab/gateway.js'
 import { ADDRESSES, Lab } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
-import { SALLYPORT } from '../lab/root.js'
 import { transferImage } from '../lab/transfer.js'
 import { type Kind, PLAIN_KINDS } from '../lab/wire/frame.js'
 
@@ -143,41 +142,4 @@ describe.skipIf(why !== undefined)('protection end to end', () => {
   test.each([...tunnels, ...transports, ...others])('$name', ({ name: _, kind, readable, ...settings }) =>
     carries(settings, kind, readable),
   )
-
-  test.each([
-    ['ESP tunnel', 'esp', 'aes128-sha256', false],
-    ['AH transport', 'ah', 'sha256', true],
-    ['AH tunnel', 'ah', 'sha256', false],
-    ['ESP transport', 'esp', 'aes256-sha256', true],
-  ] as const)('manual SAs: %s', async (name, protocol, algorithms, transparent) => {
-    const keys = lab.path(`manual ${name}.keys`.replaceAll(' ', '-'))
-    const sas = [`0x1001:${algorithms}`, `0x1002:${algorithms}`]
-    lab.exec('a', process.execPath, SALLYPORT, 'genkey', '-o', keys, ...sas.flatMap((sa) => ['--sa', sa]))
-    const settings = (outbound: number): GatewaySettings => ({
-      transparent,
-      peer: { encapsulation: 'raw' },
-      child: {
-        protocol,
-        mode: transparent ? 'transport' : 'tunnel',
-        manual: [
-          { direction: 'outbound', spi: outbound, algorithms, keys_file: keys },
-          { direction: 'inbound', spi: 0x2003 - outbound, algorithms, keys_file: keys },
-        ],
-      },
-    })
-    await lab.wire.watch({ secretTag: 'e2e-secret' })
-    gateways = [
-      await Gateway.start(lab, 'a', settings(0x1001)),
-      await Gateway.start(lab, 'b', settings(0x1002)),
-    ]
-    const [from, to] = transparent
-      ? [ADDRESSES.a.v4, ADDRESSES.b.v4]
-      : [ADDRESSES.a.inner4, ADDRESSES.b.inner4]
-    const moved = await transferImage(lab, { from, to, octets: 2 << 20, deadlineMs: 15_000 })
-    expect(moved.sha256Received).toBe(moved.sha256Sent)
-    const { frames } = await lab.wire.report()
-    expect(frames[protocol]).toBeGreaterThan(1000)
-    expect(frames.prephase ?? 0).toBe(0)
-    for (const plain of PLAIN_KINDS) expect(frames[plain] ?? 0, plain).toBe(0)
-  })
 })
