@@ -26,6 +26,8 @@ export interface IkePeerConfig {
   readonly encapsulation: Encapsulation
   /** Dead peer detection (RFC 3706): ask after so many idle seconds; 0 = never. */
   readonly dpdDelaySeconds: number
+  /** IP packets of IKE messages are at most so large when the peer takes fragments; 0 = never cut. */
+  readonly fragmentSize: number
   readonly children: readonly ChildConfig[]
 }
 

@@ -35,6 +35,7 @@ export function peerConfig(over: Partial<IkePeerConfig> = {}): IkePeerConfig {
     ikeLifetimeSeconds: 28_800,
     encapsulation: 'auto',
     dpdDelaySeconds: 30,
+    fragmentSize: 1280,
     children: [],
     ...over,
   }

@@ -114,6 +114,20 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
     expect(swan.swanctl('--list-sas').match(/ESTABLISHED/g)).toHaveLength(1)
   })
 
+  test.each(['we', 'strongSwan'])('fragments, %s initiate', { timeout: 60_000 }, async (who) => {
+    const [ike, esp] = ['aes128-sha256-modp2048', 'aes128gcm16-modp2048'] as const
+    const conf = theirs(ike, esp).replace('encap = yes', 'encap = yes\n  fragmentation = yes')
+    charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf, 'fragment_size = 300')
+    const small = ours(lab, ike, esp).replace('version: 1', 'version: 1, fragment_size: 300')
+    gateway = await Gateway.start(lab, 'a', small)
+    if (who === 'strongSwan') charon.swanctl('--initiate', '--child', 'interop')
+    flows()
+    const log = charon.log()
+    // Main Mode's messages 3 and 4 and Quick Mode's first two have a public value of 256 octets each.
+    expect(log.match(/received fragment #\d/g)?.length).toBeGreaterThanOrEqual(4)
+    expect(log.match(/splitting IKE message/g)?.length).toBeGreaterThanOrEqual(2)
+  })
+
   test('we rekey the CHILD_SA before its end, packets go on', { timeout: 60_000 }, async () => {
     const [mine] = await start('aes128-sha256-modp2048', 'aes128gcm16', '', ', lifetime: { time: 10s }')
     flows()

@@ -40,8 +40,14 @@ export class Strongswan {
   /**
    * @param directory an existing folder for its files
    * @param swanctlConf contents of swanctl.conf: connections and secrets
+   * @param settings more of strongswan.conf's section charon
    */
-  static async start(namespace: string, directory: string, swanctlConf: string): Promise<Strongswan> {
+  static async start(
+    namespace: string,
+    directory: string,
+    swanctlConf: string,
+    settings = '',
+  ): Promise<Strongswan> {
     mkdirSync(directory, { recursive: true })
     const conf = join(directory, 'strongswan.conf')
     writeFileSync(
@@ -49,6 +55,7 @@ export class Strongswan {
       `charon {
   load_modular = no
   load = ${PLUGINS}
+  ${settings}
   plugins { kernel-libipsec { allow_peer_ts = yes } }
   filelog { log { path = ${join(directory, 'charon.log')}\n default = 1\n ike = 2\n enc = 1\n flush_line = yes } }
 }

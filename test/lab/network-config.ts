@@ -96,6 +96,7 @@ export function networkConfig(s: NetworkScenario): GatewayConfig {
       ikeLifetimeSeconds: 3600,
       encapsulation: 'auto',
       dpdDelaySeconds: 0,
+      fragmentSize: 1280,
       children: policies
         .filter((policy) => policy.peer === p.name)
         .map((policy) => ({

@@ -133,6 +133,7 @@ function ikePeer(
     ikeLifetimeSeconds: p.ike.lifetime,
     encapsulation: p.encapsulation,
     dpdDelaySeconds: p.ike.dpd,
+    fragmentSize: p.ike.fragment_size,
     children,
   }
 }

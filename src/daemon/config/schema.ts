@@ -23,6 +23,8 @@ const SOCKET_PATH_MAX = 107
 const PEERS_MAX = 1000
 const CHILDREN_MAX = 64
 const DAY = 86_400
+/** Smaller ones would be more headers than message. */
+const FRAGMENT_SIZE_MIN = 256
 
 const identity = () =>
   text('an identity: a host name, user@host, an IP address or keyid:HEX', (v) => parseIdentity(v))
@@ -144,6 +146,12 @@ export const peerSchema = mapping({
         error: 'expected off, or a duration from 1s to 1d, such as 30s',
       })
       .prefault('30s'),
+    fragment_size: z
+      .union([
+        z.literal('off').transform(() => 0),
+        integer(FRAGMENT_SIZE_MIN, 65_535, `from ${FRAGMENT_SIZE_MIN} to 65535 octets, or off`),
+      ])
+      .prefault(1280),
   }).prefault({}),
   encapsulation: oneOf('auto', 'udp', 'raw').prefault('auto'),
   children: named('children, each under its name').refine(

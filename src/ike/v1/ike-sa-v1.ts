@@ -2,7 +2,7 @@ import { equalOctets, hex, isZero, wipe } from '../../bytes/octets.js'
 import { generateKeyShare } from '../../crypto/key-exchange.js'
 import { WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
-import { EXCHANGE, IKE_HEADER_LEN, type IkeHeader } from '../../wire/ike/header.js'
+import { EXCHANGE, IKE_HEADER_LEN, type IkeHeader, parseIkeHeader } from '../../wire/ike/header.js'
 import { parsePayloads } from '../../wire/ike/payloads.js'
 import { spiOctets } from '../../wire/ike/v1/notify.js'
 import { FLAG, isErrorNotify, notifyName, PROTOCOL } from '../../wire/ike/v1/numbers.js'
@@ -13,6 +13,7 @@ import type { FirstKeys, IkeSa, IkeSaDescription, IkeSaOwner, IkeVersion, Stage 
 import { IKE_PORT, type Path } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
 import { transition } from '../transition-table.js'
+import { Fragmentation, isFragment } from './fragmentation.js'
 import { deletePayload, type Information, informationOf, openInformational } from './informational.js'
 import { MAIN_MODE } from './main-mode.js'
 import {
@@ -41,6 +42,7 @@ export class IkeSaV1 implements IkeSa {
   /** What an unauthenticated message claimed while we waited. */
   private hint: string | undefined
   private phase2: Phase2 | undefined
+  private readonly fragmentation = new Fragmentation()
   private closed = false
 
   private constructor(
@@ -114,7 +116,20 @@ export class IkeSaV1 implements IkeSa {
 
   receive(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
     if (this.stage === 'CLOSED') return
-    this.guard(now, () => this.dispatch(now, path, header, message))
+    this.guard(now, () => {
+      if (isFragment(header)) this.joinFragment(now, path, header, message)
+      else this.dispatch(now, path, header, message)
+    })
+  }
+
+  private joinFragment(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
+    const whole = this.fragmentation.join(now, header, message)
+    if (whole === undefined) return
+    const inner = parseIkeHeader(whole)
+    if (isFragment(inner) || inner.version !== header.version)
+      throw new WireError('fragment', 0, 'holds no message of its own')
+    if (!equalOctets(inner.initiatorSpi, this.initiatorSpi)) return this.owner.refuse(now, 'unknown-cookie')
+    this.dispatch(now, path, inner, whole)
   }
 
   private dispatch(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
@@ -294,12 +309,20 @@ export class IkeSaV1 implements IkeSa {
   /** A socket's error is as good as a lost datagram: retransmission takes care of it. */
   private send(path: Path, message: Uint8Array): void {
     const { env, config } = this.owner
+    const size = this.peerTakesFragments ? config.fragmentSize : 0
     try {
-      env.send(path.local, path.remote, message)
+      for (const datagram of this.fragmentation.datagrams(path, message, size))
+        env.send(path.local, path.remote, datagram)
     } catch (error) {
       env.count('ike.send-failed')
       env.log('debug', 'ike: a message could not be sent', { peer: config.name, error: String(error) })
     }
+  }
+
+  private get peerTakesFragments(): boolean {
+    const { state } = this
+    if (state.kind === 'ESTABLISHED') return state.phase1.capabilities.fragments
+    return 'capabilities' in state && state.capabilities.fragments
   }
 
   private tell(story: string, state: string, messageId?: number): void {

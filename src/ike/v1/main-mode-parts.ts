@@ -1,4 +1,4 @@
-import { wipe } from '../../bytes/octets.js'
+import { concat, wipe } from '../../bytes/octets.js'
 import type { KeyShare } from '../../crypto/key-exchange.js'
 import { ProtocolError, WireError } from '../../errors.js'
 import { EXCHANGE, IKE_HEADER_LEN, VERSION_1 } from '../../wire/ike/header.js'
@@ -24,6 +24,8 @@ import { natPayloads } from './nat.js'
 // What both ends of Main Mode do alike.
 
 export const NONCE_LEN = 32
+/** Behind the vendor ID: fragments of Main and Quick Mode, not of Aggressive Mode. */
+const FRAGMENTS_BOTH_MODES = Uint8Array.of(0x80, 0, 0, 0)
 export const NO_COOKIE: Uint8Array = new Uint8Array(8)
 
 export const headOf = (ci: Uint8Array, cr: Uint8Array) => ({
@@ -50,6 +52,7 @@ export function vendors(c: MainModeContext): PayloadInit[] {
   const bodies: Uint8Array[] = [VENDOR_ID.DPD]
   if (c.peer.encapsulation !== 'raw') bodies.push(VENDOR_ID.NAT_T)
   if (c.peer.encapsulation !== 'raw' && c.prefersUdp) bodies.push(VENDOR_ID.PREFERS_UDP)
+  if (c.peer.fragmentSize !== 0) bodies.push(concat(VENDOR_ID.FRAGMENTATION, FRAGMENTS_BOTH_MODES))
   return bodies.map((body) => ({ type: PAYLOAD.VID, body }))
 }
 
@@ -59,6 +62,7 @@ export function capabilitiesOf(set: PayloadSet): Capabilities {
     natT: names.includes('NAT_T'),
     dpd: names.includes('DPD'),
     prefersUdp: names.includes('PREFERS_UDP'),
+    fragments: names.includes('FRAGMENTATION'),
   }
 }
 
@@ -66,6 +70,7 @@ export const mergeCapabilities = (a: Capabilities, b: Capabilities): Capabilitie
   natT: a.natT || b.natT,
   dpd: a.dpd || b.dpd,
   prefersUdp: a.prefersUdp || b.prefersUdp,
+  fragments: a.fragments || b.fragments,
 })
 
 /** Whether we say that our address is rewritten: both ends then go to port 4500 and encapsulate ESP in UDP. */

@@ -37,6 +37,8 @@ export interface Capabilities {
   readonly natT: boolean
   readonly dpd: boolean
   readonly prefersUdp: boolean
+  /** Takes messages in pieces. */
+  readonly fragments: boolean
 }
 
 /** Keys of an ISAKMP SA; its owner wipes them. */

@@ -44,6 +44,7 @@ test('a configuration is resolved to what the daemon’s parts take', () => {
     version: 1,
     ikeLifetimeSeconds: 28_800,
     dpdDelaySeconds: 30,
+    fragmentSize: 1280,
     encapsulation: 'auto',
   })
   expect(peer.key).toEqual(Uint8Array.from(key))

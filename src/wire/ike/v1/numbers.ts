@@ -18,6 +18,8 @@ export const PAYLOAD = {
   VID: 13,
   NAT_D: 20,
   NAT_OA: 21,
+  /** Private use: a piece of a message, see fragment.ts. */
+  FRAGMENT: 132,
 } as const
 
 /** Header flags, RFC 2408 section 3.1. */

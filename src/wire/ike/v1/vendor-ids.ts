@@ -8,7 +8,7 @@ export const VENDOR_ID = {
   /** RFC 3706 section 5.1, version 1.0. */
   DPD: fromHex('afcad71368a1f1c96b8696fc77570100'),
   XAUTH: fromHex('09002689dfd6b712'),
-  /** Cisco's fragmentation; flags follow. */
+  /** Cisco's fragmentation; four octets of flags follow, of which the highest bit means Main and Quick Mode. */
   FRAGMENTATION: fromHex('4048b7d56ebce88525e7de7f00d6c2d3'),
   /** First 16 octets of SHA-256("sallyport prefers UDP encapsulation 1"). */
   PREFERS_UDP: fromHex('e55fb076e1cca14fd5d2777552253822'),
