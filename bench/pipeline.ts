@@ -114,6 +114,7 @@ class Pipeline {
         },
         writeMany: (_, count) => {
           this.delivered += count - 1
+          return true
         },
       },
     )

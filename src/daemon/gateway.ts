@@ -95,7 +95,10 @@ export class Gateway {
         expire: (expiry) => this.expire(expiry),
         ike: (local, remote, message) => this.drive((ike, now) => ike.receive(now, local, remote, message)),
         refused: (key, reason) => this.refused(key, reason),
-        stepBack: (feature, reason) => this.log.warn({ feature, reason }, 'offload switched off'),
+        stepBack: (feature, reason) => {
+          this.events.add('offload.step-back')
+          this.log.warn({ feature, reason }, 'offload switched off')
+        },
         fault: (error) => this.options.fault(error),
       },
     })

@@ -1,34 +1,56 @@
 import { type SumKernel, sumKernel } from '../bytes/simd/sum-kernel.js'
 import type { Slab } from '../bytes/slab.js'
 import type { IoVectors } from '../net/types.js'
-import { VNET_GSO_TCPV4, VNET_GSO_TCPV6, VNET_HDR_LEN, writeVnetHeader } from '../wire/virtio-net-hdr.js'
+import {
+  VNET_GSO_TCPV4,
+  VNET_GSO_TCPV6,
+  VNET_GSO_UDP_L4,
+  VNET_HDR_LEN,
+  writeVnetHeader,
+} from '../wire/virtio-net-hdr.js'
+import {
+  flagsJoin,
+  hasPush,
+  ID,
+  ipv4Follows,
+  ipv4IdMode,
+  ipv6Follows,
+  setPush,
+  tcpFollows,
+} from './join-rules.js'
 
-// Generic receive offload for what leaves the tunnel: consecutive TCP segments of one flow become one large TUN write.
-// The rules are those of Linux GRO (net/ipv4/tcp_offload.c, net/ipv4/af_inet.c): only segments that the kernel's own
-// segmentation would cut again into the very same packets are joined. A flow's packets never overtake each other.
+// Generic receive offload for what leaves the tunnel: consecutive TCP segments or UDP datagrams of one flow become one
+// large TUN write. The rules are those of Linux GRO (join-rules.ts): only packets that the kernel's own segmentation
+// would cut again into the very same ones are joined. A flow's packets never overtake each other.
 
 /** Flows joined at the same time. */
 const FLOWS = 16
-/** Segments in one write; with the vnet header that is 1 + 64 vectors. */
+/** Packets in one write; with the vnet header that is 1 + 64 vectors. UDP_GRO_CNT_MAX of Linux is 64 too. */
 export const SEGMENTS_MAX = 64
 /** An IPv4 total length is 16 bits. */
 const OCTETS_MAX = 65_535
 
-const TCP = 6
-const TCP_PSH = 0x08
-const TCP_ACK = 0x10
-const TCP_ECE = 0x40
+export const TCP = 6
+export const UDP = 17
+const ICMPV6 = 58
 
 /** Where the packets go. */
 export interface CoalescedSink {
   /** One packet with room for its vnet header in front of it. */
   writeOne(at: number, length: number): void
-  /** `count` vectors, the first of them the vnet header; `at` and `length` are of the joined packet. */
-  writeMany(vectors: IoVectors, count: number, at: number, length: number): void
+  /**
+   * `count` vectors, the first of them the vnet header, each other one a packet's share; `length` octets without it.
+   * @returns false when the device refuses joined packets: each then comes by itself
+   */
+  writeMany(vectors: IoVectors, count: number, length: number, protocol: number): boolean
 }
 
 /** Gathers inner packets between two flushes. Packets are (offset, length) in the slab and must stay put until `flush`. */
 export class Coalescer {
+  /** Which protocols are joined. What is gathered already is still written joined. */
+  tcp = true
+  udp = true
+
   private readonly slab: Slab
   private readonly sum: SumKernel
   private readonly sink: CoalescedSink
@@ -38,12 +60,14 @@ export class Coalescer {
 
   // One entry a flow, parallel arrays; entry i is free when segments[i] is 0.
   private readonly segments = new Int32Array(FLOWS)
+  private readonly protocol = new Uint8Array(FLOWS)
   private readonly first = new Int32Array(FLOWS)
   private readonly headerLength = new Int32Array(FLOWS)
   private readonly ipHeaderLength = new Int32Array(FLOWS)
   private readonly segmentSize = new Int32Array(FLOWS)
   private readonly total = new Int32Array(FLOWS)
   private readonly nextSeq = new Uint32Array(FLOWS)
+  private readonly idMode = new Uint8Array(FLOWS)
   private readonly flow = new Uint32Array(FLOWS)
   /** Payload offset and length of segments 1.. of each entry. */
   private readonly payloadAt = new Int32Array(FLOWS * SEGMENTS_MAX)
@@ -66,33 +90,38 @@ export class Coalescer {
   add(at: number, length: number): void {
     const b = this.slab.bytes
     const v4 = b[at]! >>> 4 === 4
-    let ipLength: number
-    if (v4) {
-      // Options, fragments: not joined. A fragment of a TCP segment has no ports to tell its flow by.
-      if (b[at + 9] !== TCP) return this.sink.writeOne(at, length)
-      if (b[at] !== 0x45 || (b[at + 6]! & 0x3f) !== 0 || b[at + 7] !== 0) return this.alone(at, length)
-      ipLength = 20
-    } else {
-      if (b[at + 6] !== TCP) return this.sink.writeOne(at, length)
-      ipLength = 40
+    const protocol = b[at + (v4 ? 9 : 6)]!
+    if (protocol !== TCP && protocol !== UDP) {
+      // Behind an IPv6 extension header may be a fragment, or the rest, of any flow.
+      if (!v4 && protocol !== ICMPV6) this.flush()
+      return this.sink.writeOne(at, length)
     }
-    const tcp = at + ipLength
-    if (length < ipLength + 20) return this.alone(at, length)
-    const headerLength = ipLength + ((b[tcp + 12]! >>> 4) << 2)
+    if (!(protocol === TCP ? this.tcp : this.udp)) return this.alone(protocol, at, length)
+    // Options, fragments: not joined. A fragment has no ports to tell its flow by.
+    if (v4 && (b[at] !== 0x45 || (b[at + 6]! & 0x3f) !== 0 || b[at + 7] !== 0))
+      return this.alone(protocol, at, length)
+    const ipLength = v4 ? 20 : 40
+    const transport = at + ipLength
+    if (length < ipLength + (protocol === TCP ? 20 : 8)) return this.alone(protocol, at, length)
+    const headerLength = ipLength + (protocol === TCP ? (b[transport + 12]! >>> 4) << 2 : 8)
     const payload = length - headerLength
-    if (headerLength < ipLength + 20 || payload < 0) return this.alone(at, length)
+    if (payload < 0) return this.alone(protocol, at, length)
 
     const key = this.flowKey(at, ipLength)
-    const e = this.find(key, at, ipLength)
-    const flags = b[tcp + 13]!
-    // SYN, FIN, RST, URG, CWR and pure ACKs go alone, behind what their flow has gathered.
+    const e = this.find(protocol, key, at, ipLength)
+    // What cannot be joined goes alone, behind what its flow has gathered.
     const joinable =
-      payload > 0 && (flags & ~(TCP_PSH | TCP_ECE)) === TCP_ACK && this.checksumHolds(at, length, ipLength)
+      payload > 0 &&
+      (protocol === TCP
+        ? headerLength >= ipLength + 20 && flagsJoin(b[transport + 13]!)
+        : this.isWhole(at, length, ipLength)) &&
+      this.checksumHolds(protocol, at, length, ipLength)
     if (e >= 0) {
-      if (joinable && this.append(e, at, headerLength, payload, flags)) return
+      if (joinable && this.append(e, at, headerLength, payload)) return
       this.flushEntry(e)
     }
-    if (joinable && (flags & TCP_PSH) === 0) this.start(key, at, length, ipLength, headerLength, payload)
+    if (joinable && (protocol === UDP || !hasPush(b[transport + 13]!)))
+      this.start(protocol, key, at, length, ipLength, headerLength, payload)
     else this.sink.writeOne(at, length)
   }
 
@@ -102,27 +131,29 @@ export class Coalescer {
     for (let e = 0; e < FLOWS; e++) if (this.segments[e] !== 0) this.flushEntry(e)
   }
 
-  /** For packets of which the flow cannot be told: everything before them goes first. */
-  private alone(at: number, length: number): void {
-    this.flush()
+  /** For packets of which the flow cannot be told: what their protocol has gathered goes first. */
+  private alone(protocol: number, at: number, length: number): void {
+    if (this.used !== 0)
+      for (let e = 0; e < FLOWS; e++)
+        if (this.segments[e] !== 0 && this.protocol[e] === protocol) this.flushEntry(e)
     this.sink.writeOne(at, length)
   }
 
   private flowKey(at: number, ipLength: number): number {
     const v = this.slab.view
-    const ports = v.getUint32(at + ipLength)
-    const [from, to] = ipLength === 20 ? [12, 20] : [8, 40]
-    let key = ports
-    for (let i = from; i < to; i += 4) key = (Math.imul(key, 31) + v.getUint32(at + i)) >>> 0
+    const from = ipLength === 20 ? 12 : 8
+    let key = v.getUint32(at + ipLength)
+    for (let i = from; i < ipLength; i += 4) key = (Math.imul(key, 31) + v.getUint32(at + i)) >>> 0
     return key
   }
 
-  private find(key: number, at: number, ipLength: number): number {
+  private find(protocol: number, key: number, at: number, ipLength: number): number {
     if (this.used === 0) return -1
     const b = this.slab.bytes
     const from = ipLength === 20 ? 12 : 8
     next: for (let e = 0; e < FLOWS; e++) {
-      if (this.segments[e] === 0 || this.flow[e] !== key || this.ipHeaderLength[e] !== ipLength) continue
+      if (this.segments[e] === 0 || this.flow[e] !== key || this.protocol[e] !== protocol) continue
+      if (this.ipHeaderLength[e] !== ipLength) continue
       const first = this.first[e]!
       // Addresses and, right behind them, ports.
       for (let i = from; i < ipLength + 4; i++) if (b[first + i] !== b[at + i]) continue next
@@ -131,13 +162,24 @@ export class Coalescer {
     return -1
   }
 
-  private checksumHolds(at: number, length: number, ipLength: number): boolean {
-    const addresses = ipLength === 20 ? 8 : 32
-    const pseudo = this.sum(at + ipLength - addresses, addresses, TCP + (length - ipLength))
-    return this.sum(at + ipLength, length - ipLength, pseudo) === 0xffff
+  /** UDP: its length is that of the packet, and it has a checksum, which is what the kernel would give it again. */
+  private isWhole(at: number, length: number, ipLength: number): boolean {
+    const v = this.slab.view
+    return v.getUint16(at + ipLength + 4) === length - ipLength && v.getUint16(at + ipLength + 6) !== 0
   }
 
-  private append(e: number, at: number, headerLength: number, payload: number, flags: number): boolean {
+  private checksumHolds(protocol: number, at: number, length: number, ipLength: number): boolean {
+    return (
+      this.sum(at + ipLength, length - ipLength, this.pseudoSum(protocol, at, length, ipLength)) === 0xffff
+    )
+  }
+
+  private pseudoSum(protocol: number, at: number, length: number, ipLength: number): number {
+    const addresses = ipLength === 20 ? 8 : 32
+    return this.sum(at + ipLength - addresses, addresses, protocol + (length - ipLength))
+  }
+
+  private append(e: number, at: number, headerLength: number, payload: number): boolean {
     const b = this.slab.bytes
     const v = this.slab.view
     const first = this.first[e]!
@@ -145,21 +187,18 @@ export class Coalescer {
     const count = this.segments[e]!
     if (count >= SEGMENTS_MAX || headerLength !== this.headerLength[e]) return false
     if (payload > this.segmentSize[e]! || this.total[e]! + payload > OCTETS_MAX) return false
-    const tcp = at + ipLength
-    if (v.getUint32(tcp + 4) !== this.nextSeq[e]) return false
-    if (v.getUint32(tcp + 8) !== v.getUint32(first + ipLength + 8)) return false // acknowledgement
-    if (b[tcp + 12] !== b[first + ipLength + 12]) return false
-    if ((flags & ~TCP_PSH) !== (b[first + ipLength + 13]! & ~TCP_PSH)) return false
-    // Window, like Linux, is taken from the first; options must be the same to the octet.
-    for (let i = 20; i < headerLength - ipLength; i++)
-      if (b[tcp + i] !== b[first + ipLength + i]) return false
+    const transport = at + ipLength
+    let push = false
+    if (this.protocol[e] === TCP) {
+      if (v.getUint32(transport + 4) !== this.nextSeq[e]) return false
+      if (!tcpFollows(b, v, first + ipLength, transport, headerLength - ipLength)) return false
+      push = hasPush(b[transport + 13]!)
+    }
     if (ipLength === 20) {
-      if (b[at + 1] !== b[first + 1] || b[at + 8] !== b[first + 8] || b[at + 6] !== b[first + 6]) return false
-      const id = v.getUint16(at + 4)
-      const firstId = v.getUint16(first + 4)
-      const fixed = (b[at + 6]! & 0x40) !== 0 && id === firstId
-      if (!fixed && id !== ((firstId + count) & 0xffff)) return false
-    } else if (v.getUint32(at) !== v.getUint32(first) || b[at + 7] !== b[first + 7]) return false
+      const mode = ipv4IdMode(v, first, at, count, this.idMode[e]!)
+      if (mode === ID.OPEN || !ipv4Follows(b, first, at)) return false
+      this.idMode[e] = mode
+    } else if (!ipv6Follows(b, v, first, at)) return false
 
     const slot = e * SEGMENTS_MAX + count
     this.payloadAt[slot] = at + headerLength
@@ -167,13 +206,14 @@ export class Coalescer {
     this.segments[e] = count + 1
     this.total[e] = this.total[e]! + payload
     this.nextSeq[e] = (this.nextSeq[e]! + payload) >>> 0
-    if ((flags & TCP_PSH) !== 0) b[first + ipLength + 13] = b[first + ipLength + 13]! | TCP_PSH
+    if (push) setPush(b, first + ipLength, true)
     // A short segment or a push ends the train: the next one could not follow it after segmentation.
-    if (payload < this.segmentSize[e]! || (flags & TCP_PSH) !== 0) this.flushEntry(e)
+    if (payload < this.segmentSize[e]! || push) this.flushEntry(e)
     return true
   }
 
   private start(
+    protocol: number,
     key: number,
     at: number,
     length: number,
@@ -189,52 +229,79 @@ export class Coalescer {
     }
     this.used++
     this.segments[e] = 1
+    this.protocol[e] = protocol
     this.first[e] = at
     this.headerLength[e] = headerLength
     this.ipHeaderLength[e] = ipLength
     this.segmentSize[e] = payload
     this.total[e] = length
+    this.idMode[e] = ID.OPEN
     this.flow[e] = key
-    this.nextSeq[e] = (this.slab.view.getUint32(at + ipLength + 4) + payload) >>> 0
+    if (protocol === TCP) this.nextSeq[e] = (this.slab.view.getUint32(at + ipLength + 4) + payload) >>> 0
   }
 
   private flushEntry(e: number): void {
     const count = this.segments[e]!
     const at = this.first[e]!
+    const total = this.total[e]!
     this.segments[e] = 0
     this.used--
-    if (count === 1) return this.sink.writeOne(at, this.total[e]!)
+    if (count === 1) return this.sink.writeOne(at, total)
 
-    const b = this.slab.bytes
-    const v = this.slab.view
     const ipLength = this.ipHeaderLength[e]!
-    const total = this.total[e]!
-    const tcp = at + ipLength
-    if (ipLength === 20) {
-      v.setUint16(at + 2, total)
-      v.setUint16(at + 10, 0)
-      v.setUint16(at + 10, ~this.sum(at, 20, 0) & 0xffff)
-    } else v.setUint16(at + 4, total - 40)
+    const headerLength = this.headerLength[e]!
+    const segmentSize = this.segmentSize[e]!
+    const protocol = this.protocol[e]!
+    const checksum = this.setLengths(protocol, at, total, ipLength)
     // The kernel finishes the checksum: it wants the pseudo-header's sum, not complemented.
-    const addresses = ipLength === 20 ? 8 : 32
-    v.setUint16(tcp + 16, this.sum(tcp - addresses, addresses, TCP + total - ipLength))
+    this.slab.view.setUint16(checksum, this.pseudoSum(protocol, at, total, ipLength))
     const header = this.headers + e * VNET_HDR_LEN
-    writeVnetHeader(
-      b,
-      header,
-      ipLength === 20 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6,
-      this.headerLength[e]!,
-      this.segmentSize[e]!,
-      ipLength,
-      16,
-    )
+    const gsoType = protocol === UDP ? VNET_GSO_UDP_L4 : ipLength === 20 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6
+    const checksumOffset = checksum - at - ipLength
+    writeVnetHeader(this.slab.bytes, header, gsoType, headerLength, segmentSize, ipLength, checksumOffset)
     this.vectors.set(0, header, VNET_HDR_LEN)
-    this.vectors.set(1, at, this.headerLength[e]! + this.segmentSize[e]!)
+    this.vectors.set(1, at, headerLength + segmentSize)
     for (let i = 1; i < count; i++) {
       const slot = e * SEGMENTS_MAX + i
       this.vectors.set(i + 1, this.payloadAt[slot]!, this.payloadLength[slot]!)
     }
-    this.sink.writeMany(this.vectors, count + 1, at, total)
+    if (!this.sink.writeMany(this.vectors, count + 1, total, protocol)) this.writeApart(e, count)
+  }
+
+  /** Writes the packets of an entry as they came. All but the first are untouched in their places. */
+  private writeApart(e: number, count: number): void {
+    const at = this.first[e]!
+    const ipLength = this.ipHeaderLength[e]!
+    const headerLength = this.headerLength[e]!
+    const protocol = this.protocol[e]!
+    const length = headerLength + this.segmentSize[e]!
+    const v = this.slab.view
+    // No train begins with a push.
+    if (protocol === TCP) setPush(this.slab.bytes, at + ipLength, false)
+    const field = this.setLengths(protocol, at, length, ipLength)
+    v.setUint16(field, 0)
+    const checksum =
+      ~this.sum(at + ipLength, length - ipLength, this.pseudoSum(protocol, at, length, ipLength)) & 0xffff
+    // RFC 768: zero means no checksum.
+    v.setUint16(field, protocol === UDP && checksum === 0 ? 0xffff : checksum)
+    this.sink.writeOne(at, length)
+    for (let i = 1; i < count; i++) {
+      const slot = e * SEGMENTS_MAX + i
+      this.sink.writeOne(this.payloadAt[slot]! - headerLength, headerLength + this.payloadLength[slot]!)
+    }
+  }
+
+  /** Makes the packet at `at` one of `length` octets, but for its transport checksum; returns that field's offset. */
+  private setLengths(protocol: number, at: number, length: number, ipLength: number): number {
+    const v = this.slab.view
+    if (ipLength === 20) {
+      v.setUint16(at + 2, length)
+      v.setUint16(at + 10, 0)
+      v.setUint16(at + 10, ~this.sum(at, 20, 0) & 0xffff)
+    } else v.setUint16(at + 4, length - 40)
+    if (protocol === TCP) return at + ipLength + 16
+    v.setUint16(at + ipLength + 4, length - ipLength)
+    return at + ipLength + 6
   }
 }
 

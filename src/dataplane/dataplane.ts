@@ -38,6 +38,15 @@ export interface DataplaneListener {
   fault(error: Error): void
 }
 
+export interface OffloadOptions {
+  readonly tun: TunOffload
+  readonly udpGso: boolean
+  readonly udpGro: boolean
+  /** Inner TCP segments, and UDP datagrams, are joined to large writes to the TUN device. */
+  readonly joinTcp: boolean
+  readonly joinUdp: boolean
+}
+
 export interface DataplaneOptions {
   readonly tunName: string
   /** Underlay addresses of this host, without repetition. */
@@ -46,7 +55,7 @@ export interface DataplaneOptions {
   readonly fwmark: number
   readonly engine: EngineName | 'auto'
   /** Offloads that may be used; what the kernel refuses is done without. */
-  readonly offload: { readonly tun: TunOffload; readonly udpGso: boolean; readonly udpGro: boolean }
+  readonly offload: OffloadOptions
   readonly listener: DataplaneListener
 }
 
@@ -332,8 +341,14 @@ interface Opened {
 function open(options: DataplaneOptions): Opened {
   const fds: number[] = []
   try {
-    const tun = openTun({ name: options.tunName, offload: options.offload.tun })
-    fds.push(tun.fd)
+    const device = openTun({ name: options.tunName, offload: options.offload.tun })
+    fds.push(device.fd)
+    const tun = {
+      ...device,
+      joinTcp: options.offload.joinTcp && device.vnetHeader,
+      // A kernel that does not know USO refuses large UDP packets.
+      joinUdp: options.offload.joinUdp && device.offload === 'uso',
+    }
     const sockets: SocketSpec[] = []
     for (const local of options.locals) {
       const udp = openUdpSocket({
@@ -357,6 +372,9 @@ function open(options: DataplaneOptions): Opened {
       vnetHeader: tun.vnetHeader,
       tunTso: tun.offload === 'tso' || tun.offload === 'uso',
       tunUso: tun.offload === 'uso',
+      tunChecksum: tun.offloads !== 0,
+      joinTcp: tun.joinTcp,
+      joinUdp: tun.joinUdp,
       udpGro: udp.some((s) => s.gro),
       udpGso: udp.some((s) => s.gso),
     }

@@ -13,9 +13,10 @@ import { SA_CELLS } from '../ipsec/sa-use.js'
 import { Sad } from '../ipsec/sad.js'
 import { Spd } from '../ipsec/spd.js'
 import { NativeIoVectors } from '../net/iovectors.js'
+import { disableUdpGro } from '../net/open-socket.js'
 import { NativePacketSocket } from '../net/packet-socket.js'
 import { Poller } from '../net/poller.js'
-import { setTunOffload } from '../net/tun.js'
+import { lowerTunOffload } from '../net/tun.js'
 import { NativeTunQueue } from '../net/tun-queue.js'
 import type { IoVectors, RxBatch, TunQueue } from '../net/types.js'
 import { Wakeup } from '../net/wakeup.js'
@@ -32,9 +33,10 @@ import {
   vnetNeedsChecksum,
   writePlainVnetHeader,
 } from '../wire/virtio-net-hdr.js'
-import { Coalescer, coalescerHeaderRoom, SEGMENTS_MAX } from './coalescing.js'
+import { Coalescer, coalescerHeaderRoom, SEGMENTS_MAX, TCP } from './coalescing.js'
 import { C, Counters } from './counters.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
+import { FaultCount, JoinedSlotWatch } from './offload-watch.js'
 import { PendingPackets, pendingRoom } from './pending.js'
 import { completeChecksum, SEGMENT_HEADER_MAX, Segmenter } from './segmentation.js'
 import { TxQueue } from './tx-queue.js'
@@ -69,8 +71,6 @@ const IKE_BUDGET = 256
 const HOUSEKEEPING_MS = 100
 const ACQUIRE_INTERVAL_MS = 1_000
 const IDLE_POLL_MS = 500
-/** Joined writes in a row that the TUN device refuses with EINVAL before joining is given up. */
-const JOIN_FAULTS_MAX = 4
 const EINVAL = 22
 
 /** How the packets of an outbound SA leave. */
@@ -86,6 +86,8 @@ interface Receiver {
   readonly socket: NativePacketSocket
   readonly rx: RxBatch
   readonly queue: TxQueue
+  /** Watches UDP_GRO; undefined when that is off. */
+  watch: JoinedSlotWatch | undefined
 }
 
 /**
@@ -122,9 +124,13 @@ export class Lane {
   private out: number
   private nowMs = 0
   private ikeLeft = IKE_BUDGET
-  /** Inner segments are joined before they are written to the TUN. */
-  private joining: boolean
-  private joinFaults = 0
+  /** Of joined TUN writes. */
+  private readonly tcpFaults = new FaultCount()
+  private readonly udpFaults = new FaultCount()
+  /** Of large packets from the TUN. */
+  private readonly vnetFaults = new FaultCount()
+  /** TUN_F_ bits of the device. */
+  private tunOffloads: number
   private stopping = false
 
   /**
@@ -153,15 +159,17 @@ export class Lane {
     this.header = options.tun.vnetHeader ? VNET_HDR_LEN : 0
     this.tunAt = tunAt - this.header
     this.tun = new NativeTunQueue(options.tun.fd, options.tun.vnetHeader, this.slab)
-    this.joining = options.tun.offloads !== 0
+    this.tunOffloads = options.tun.offloads
     this.tunFd = options.tun.fd
     this.outbound = new Outbound(this.slab, this.spd, this.sad)
     this.inbound = new Inbound(this.slab, this.sad, { at: rebuildAt, length: REBUILD_ROOM })
     this.segmenter = new Segmenter(this.slab, segmentHeaders)
     this.coalescer = new Coalescer(this.slab, joinHeaders, new NativeIoVectors(this.slab, SEGMENTS_MAX + 1), {
       writeOne: (at, length) => this.writeTun(at, length),
-      writeMany: (vectors, count, at, length) => this.writeJoined(vectors, count, at, length),
+      writeMany: (vectors, count, length, protocol) => this.writeJoined(vectors, count, length, protocol),
     })
+    this.coalescer.tcp = options.tun.joinTcp
+    this.coalescer.udp = options.tun.joinUdp
     this.pending = new PendingPackets(this.slab, pendingAt)
 
     this.wakeup = new Wakeup(options.wakeFd)
@@ -191,7 +199,7 @@ export class Lane {
       sourcePort: new Int32Array(size),
       source: new Uint8Array(size * 16),
     }
-    return { spec, socket, rx, queue }
+    return { spec, socket, rx, queue, watch: spec.gro ? new JoinedSlotWatch() : undefined }
   }
 
   /** Runs until a stop message. */
@@ -252,8 +260,10 @@ export class Lane {
       else if (vnetNeedsChecksum(b, header)) {
         const start = vnetChecksumStart(b, header)
         const offset = vnetChecksumOffset(b, header)
-        if (!completeChecksum(this.slab, this.sum, at, length, start, offset))
+        if (!completeChecksum(this.slab, this.sum, at, length, start, offset)) {
+          this.vnetFault()
           return this.drop(DROP.MALFORMED_INNER)
+        }
       }
     }
     this.protect(at, length, segmentSize)
@@ -271,8 +281,21 @@ export class Lane {
     const route = this.routes.get(sa)!
     if (segmentSize === 0) return this.seal(sa, route, at, length)
     const { segmenter } = this
-    if (!segmenter.begin(at, length, segmentSize)) return this.drop(DROP.UNSEGMENTABLE)
+    if (!segmenter.begin(at, length, segmentSize)) {
+      this.vnetFault()
+      return this.drop(DROP.UNSEGMENTABLE)
+    }
+    this.vnetFaults.succeeded()
     while (segmenter.next()) this.seal(sa, route, segmenter.at, segmenter.length)
+  }
+
+  /** The device left us something that makes no sense: after a few of them it leaves us less. */
+  private vnetFault(): void {
+    if (!this.vnetFaults.failed()) return
+    this.vnetFaults.succeeded()
+    const { feature, bits } = lowerTunOffload(this.tunFd, this.tunOffloads)
+    this.tunOffloads = bits
+    if (feature) this.post({ op: 'stepBack', feature, reason: 'large packets that cannot be cut' })
   }
 
   private seal(sa: OutboundSa, route: Route, at: number, length: number): void {
@@ -319,12 +342,11 @@ export class Lane {
       const segment = rx.segment[i]!
       if (spec.kind === 'raw') this.fromRaw(receiver, i, at, length)
       else if (segment === 0) this.fromUdp(receiver, i, at, length)
-      else
-        for (let from = 0; from < length; from += segment)
-          this.fromUdp(receiver, i, at + from, Math.min(segment, length - from))
+      else this.fromJoinedUdp(receiver, i, at, length, segment)
     }
     this.coalescer.flush()
     this.inbound.rewind()
+    if (receiver.watch?.guilty) this.withoutGro(receiver)
     return n
   }
 
@@ -337,18 +359,41 @@ export class Lane {
     )
   }
 
-  private fromUdp(receiver: Receiver, slot: number, at: number, length: number): void {
+  /** A slot in which the kernel joined datagrams of `segment` octets. */
+  private fromJoinedUdp(receiver: Receiver, slot: number, at: number, length: number, segment: number): void {
+    const first = this.fromUdp(receiver, slot, at, Math.min(segment, length))
+    let bad = false
+    for (let from = segment; from < length; from += segment)
+      if (isForeign(this.fromUdp(receiver, slot, at + from, Math.min(segment, length - from)))) bad = true
+    if (first > 0) receiver.watch?.slot(bad)
+  }
+
+  /** @returns octets of the inner packet, a drop code, or 0 for what is no ESP */
+  private fromUdp(receiver: Receiver, slot: number, at: number, length: number): number {
     this.counters.add(C.rxDatagrams, 1)
     switch (nattKind(this.slab.bytes, at, length)) {
-      case NATT.ESP:
-        return this.deliver(this.inbound.openUdp(at, length, receiver.rx.tos[slot]!))
+      case NATT.ESP: {
+        const n = this.inbound.openUdp(at, length, receiver.rx.tos[slot]!)
+        this.deliver(n)
+        return n
+      }
       case NATT.IKE:
-        return this.forwardIke(receiver, slot, at, length)
+        this.forwardIke(receiver, slot, at, length)
+        return 0
       case NATT.KEEPALIVE:
-        return this.counters.add(C.keepalives, 1)
+        this.counters.add(C.keepalives, 1)
+        return 0
       default:
-        return this.drop(DROP.MALFORMED_OUTER)
+        this.drop(DROP.MALFORMED_OUTER)
+        return DROP.MALFORMED_OUTER
     }
+  }
+
+  /** UDP_GRO spoils datagrams: from now on each comes by itself. */
+  private withoutGro(receiver: Receiver): void {
+    receiver.watch = undefined
+    disableUdpGro(receiver.spec.fd)
+    this.post({ op: 'stepBack', feature: 'udpGro', reason: 'joined datagrams that are not authentic' })
   }
 
   private forwardIke({ spec, rx }: Receiver, slot: number, at: number, length: number): void {
@@ -369,8 +414,7 @@ export class Lane {
   /** @param length of the inner packet at inbound.at, or a drop code */
   private deliver(length: number): void {
     if (length < 0) return this.drop(length)
-    if (this.joining) this.coalescer.add(this.inbound.at, length)
-    else this.writeTun(this.inbound.at, length)
+    this.coalescer.add(this.inbound.at, length)
   }
 
   private writeTun(at: number, length: number): void {
@@ -384,25 +428,31 @@ export class Lane {
     this.counters.add(C.tunWriteOctets, length)
   }
 
-  /** A joined packet: the vnet header, the first segment, and the payloads of count - 2 more. */
-  private writeJoined(vectors: IoVectors, count: number, at: number, length: number): void {
+  /**
+   * A joined packet: the vnet header, the first packet, and the payloads of count - 2 more.
+   * @returns false when the device does not take it joined
+   */
+  private writeJoined(vectors: IoVectors, count: number, length: number, protocol: number): boolean {
     const n = this.tun.writev(vectors, count)
+    const faults = protocol === TCP ? this.tcpFaults : this.udpFaults
     if (n > 0) {
-      this.joinFaults = 0
+      faults.succeeded()
       this.counters.add(C.tunWrites, 1)
       this.counters.add(C.tunWritePackets, count - 1)
       this.counters.add(C.tunWriteOctets, length)
-      return
+      return true
     }
-    this.drop(DROP.TUN_REFUSED, count - 1)
-    if (n !== -EINVAL || ++this.joinFaults < JOIN_FAULTS_MAX) return
-    this.joining = false
-    setTunOffload(this.tunFd, 'none')
-    this.post({
-      op: 'stepBack',
-      feature: 'tunTso',
-      reason: `EINVAL on ${JOIN_FAULTS_MAX} joined writes (${at})`,
-    })
+    if (n !== -EINVAL) {
+      this.drop(DROP.TUN_REFUSED, count - 1)
+      return true
+    }
+    if (faults.failed()) {
+      if (protocol === TCP) this.coalescer.tcp = false
+      else this.coalescer.udp = false
+      const feature = protocol === TCP ? 'joinTcp' : 'joinUdp'
+      this.post({ op: 'stepBack', feature, reason: 'EINVAL on joined writes to the TUN device' })
+    }
+    return false
   }
 
   // control
@@ -497,6 +547,13 @@ export class Lane {
 
 const slotsOf = (s: SocketSpec): number => (s.gro ? GRO_SLOTS : PLAIN_SLOTS)
 const strideOf = (s: SocketSpec): number => HEAD_ROOM + (s.gro ? GRO_SLOT : PLAIN_SLOT)
+
+/** True for the codes of a datagram that no peer has sent. */
+const isForeign = (code: number): boolean =>
+  code === DROP.BAD_ICV ||
+  code === DROP.UNKNOWN_SPI ||
+  code === DROP.BAD_LENGTH ||
+  code === DROP.MALFORMED_OUTER
 
 /** Hands out areas of a slab before it is made. Each begins on a cache line. */
 class SlabPlan {

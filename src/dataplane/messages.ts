@@ -22,7 +22,14 @@ export interface SocketSpec {
 
 export interface LaneOptions {
   readonly lane: number
-  readonly tun: { readonly fd: number; readonly vnetHeader: boolean; readonly offloads: number }
+  readonly tun: {
+    readonly fd: number
+    readonly vnetHeader: boolean
+    readonly offloads: number
+    /** Inner packets are joined before they are written; only with the vnet header. */
+    readonly joinTcp: boolean
+    readonly joinUdp: boolean
+  }
   readonly sockets: readonly SocketSpec[]
   readonly wakeFd: number
   readonly engine: EngineName | 'auto'

@@ -139,6 +139,11 @@ export function sendDatagram(fd: number, address: IpAddress, port: number, datag
   return libc().sendto(fd, datagram, 0, sockaddr(address, port))
 }
 
+/** Switches UDP_GRO off. What the kernel has joined already comes as one datagram that is none. */
+export function disableUdpGro(fd: number): void {
+  libc().setsockopt(fd, IPPROTO_UDP, UDP_GRO, 0)
+}
+
 /** UDP_GRO came with Linux 5.0, but its last fixes of checksums and tunnels only with 5.12. */
 export function groIsSound(kernelRelease: string): boolean {
   const [major = 0, minor = 0] = kernelRelease.split('.').map((part) => Number.parseInt(part, 10))

@@ -125,6 +125,26 @@ export function setTunOffload(fd: number, wanted: TunOffload): { level: TunOfflo
   return { level: 'none', bits: 0 }
 }
 
+/** Names of the features, as `status` has them, that a rung of the ladder has above the next one. */
+const FEATURES: Readonly<Record<TunOffload, string | undefined>> = {
+  uso: 'tunUso',
+  tso: 'tunTso',
+  checksum: 'tunChecksum',
+  none: undefined,
+  off: undefined,
+}
+
+/**
+ * One level down from `bits` while the device is in use.
+ * @returns the bits now granted, and the feature that is gone; none when there is no lower level
+ */
+export function lowerTunOffload(fd: number, bits: number): { feature: string | undefined; bits: number } {
+  const at = LADDER.findIndex((step) => step.bits === bits)
+  const [step, next] = [LADDER[at], LADDER[at + 1]]
+  if (!step || !next) return { feature: undefined, bits }
+  return { feature: FEATURES[step.level], bits: setTunOffload(fd, next.level).bits }
+}
+
 function checkName(name: string): void {
   const length = Buffer.byteLength(name)
   if (length === 0 || length >= IFNAMSIZ || /[\s/%:]/.test(name) || name === '.' || name === '..')

@@ -81,7 +81,12 @@ export function networkConfig(s: NetworkScenario): GatewayConfig {
       mtu: s.mtu ?? 'auto',
     },
     log: { level: 'info', format: 'json' },
-    dataplane: { engine: 'auto', fwmark, table, offload: { tun: 'uso', udpGso: true, udpGro: true } },
+    dataplane: {
+      engine: 'auto',
+      fwmark,
+      table,
+      offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true },
+    },
     peers,
     ike: peers.map((p) => ({
       name: p.name,

@@ -1,7 +1,7 @@
 import type { EngineName } from '../../crypto/types.js'
+import type { OffloadOptions } from '../../dataplane/dataplane.js'
 import type { IkePeerConfig } from '../../ike/config.js'
 import type { Identity } from '../../ike/identity.js'
-import type { TunOffload } from '../../net/tun.js'
 import type { PolicySpec, SaSpec } from '../../sadb/sa-spec.js'
 import type { IpAddress } from '../../wire/ip-address.js'
 import type { InterfaceAddress } from './fields.js'
@@ -48,7 +48,7 @@ export interface DataplaneSettings {
   readonly fwmark: number
   /** Routing table of the protected destinations in transparent use. */
   readonly table: number
-  readonly offload: { readonly tun: TunOffload; readonly udpGso: boolean; readonly udpGro: boolean }
+  readonly offload: OffloadOptions
 }
 
 export interface PeerSettings {

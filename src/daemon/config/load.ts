@@ -86,6 +86,8 @@ function resolveConfig(source: YamlSource): GatewayConfig {
         tun: dataplane.offload.tun === 'auto' ? 'uso' : dataplane.offload.tun,
         udpGso: dataplane.offload.udp_gso,
         udpGro: dataplane.offload.udp_gro,
+        joinTcp: dataplane.offload.join_tcp,
+        joinUdp: dataplane.offload.join_udp,
       },
     },
     peers: peers.map((p) => p.settings),

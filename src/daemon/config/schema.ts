@@ -111,6 +111,8 @@ const dataplaneSchema = mapping({
     tun: oneOf('auto', 'uso', 'tso', 'checksum', 'none', 'off').prefault('auto'),
     udp_gso: flag().prefault(true),
     udp_gro: flag().prefault(true),
+    join_tcp: flag().prefault(true),
+    join_udp: flag().prefault(true),
   }).prefault({}),
 })
 
