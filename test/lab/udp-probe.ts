@@ -11,7 +11,8 @@ export interface ProbeOptions {
   /** Datagrams a second. */
   readonly rate: number
   readonly seconds: number
-  readonly size?: number
+  /** Octets, which take turns. Default 200. */
+  readonly sizes?: readonly number[]
 }
 
 export interface ProbeResult {
@@ -19,6 +20,8 @@ export interface ProbeResult {
   readonly received: number
   readonly duplicates: number
   readonly reordered: number
+  /** Of another length or content than sent. */
+  readonly damaged: number
   /** Longest time in which nothing came. */
   readonly longestGapMs: number
 }
@@ -40,7 +43,7 @@ export async function udpProbe(lab: Lab, options: ProbeOptions): Promise<ProbeRe
       [
         program,
         ...['--send', options.to, '--from', options.from, '--rate', String(options.rate)],
-        ...['--seconds', String(options.seconds), '--size', String(options.size ?? 200)],
+        ...['--seconds', String(options.seconds), '--sizes', (options.sizes ?? [200]).join(',')],
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     )

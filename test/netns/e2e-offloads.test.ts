@@ -3,6 +3,7 @@ import { Gateway, type GatewaySettings } from '../lab/gateway.js'
 import { ADDRESSES, Lab } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
 import { transferImage } from '../lab/transfer.js'
+import { udpProbe } from '../lab/udp-probe.js'
 
 // Every level of offload down to a packet a system call, and every engine, carries the same stream.
 
@@ -25,7 +26,13 @@ const cases: Case[] = [
       name: `TUN offload ${tun}`,
       peer: udp,
       dataplane: { offload: { tun } },
-      features: { tunUso: false, tunTso: tun === 'tso', vnetHeader: tun !== 'off' },
+      features: {
+        tunUso: false,
+        tunTso: tun === 'tso',
+        vnetHeader: tun !== 'off',
+        joinTcp: tun !== 'off',
+        joinUdp: false,
+      },
     }),
   ),
   {
@@ -35,6 +42,18 @@ const cases: Case[] = [
     features: { udpGso: false },
   },
   { name: 'no UDP_GRO', peer: udp, dataplane: { offload: { udp_gro: false } }, features: { udpGro: false } },
+  {
+    name: 'no joined TCP',
+    peer: udp,
+    dataplane: { offload: { join_tcp: false } },
+    features: { joinTcp: false },
+  },
+  {
+    name: 'no joined UDP',
+    peer: udp,
+    dataplane: { offload: { join_udp: false } },
+    features: { joinUdp: false },
+  },
   { name: 'a packet a system call', peer: udp, dataplane: { offload: off }, features: { vnetHeader: false } },
   { name: 'engine openssl', peer: udp, dataplane: { engine: 'openssl' } },
   { name: 'engine noble', peer: udp, dataplane: { engine: 'noble' }, mebibytes: 2 },
@@ -64,6 +83,14 @@ describe.skipIf(why !== undefined)('offloads and engines', () => {
         deadlineMs: 40_000,
       })
       expect(moved.sha256Received).toBe(moved.sha256Sent)
+      const datagrams = await udpProbe(lab, {
+        from: ADDRESSES.a.inner4,
+        to: ADDRESSES.b.inner4,
+        rate: 8000,
+        seconds: 0.5,
+        sizes: [1000, 10, 1372],
+      })
+      expect(datagrams).toMatchObject({ received: datagrams.sent, duplicates: 0, reordered: 0, damaged: 0 })
       for (const gateway of gateways) {
         const status = await gateway.status()
         expect(status.features).toMatchObject(features ?? {})

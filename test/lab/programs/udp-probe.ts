@@ -1,9 +1,10 @@
 import { createSocket } from 'node:dgram'
 import { parseArgs } from 'node:util'
 
-// Numbered datagrams, to see what a path loses, repeats and reorders:
+// Numbered datagrams, to see what a path loses, repeats, reorders and changes:
 //   udp-probe --receive ADDRESS [--port PORT]        prints "listening", and its count when the sender says so, or on SIGTERM
-//   udp-probe --send ADDRESS --from ADDRESS --rate PER_SECOND --seconds S [--size OCTETS]
+//   udp-probe --send ADDRESS --from ADDRESS --rate PER_SECOND --seconds S [--sizes OCTETS,...]
+// The sizes, 10 or more, take turns, eight datagrams each.
 
 const { values } = parseArgs({
   options: {
@@ -13,7 +14,7 @@ const { values } = parseArgs({
     port: { type: 'string', default: '7007' },
     rate: { type: 'string', default: '1000' },
     seconds: { type: 'string', default: '1' },
-    size: { type: 'string', default: '200' },
+    sizes: { type: 'string', default: '200' },
   },
 })
 const port = Number(values.port)
@@ -23,9 +24,9 @@ const TICK_MS = 2
 function receive(address: string): void {
   const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 })
   const seen = new Set<number>()
-  let [duplicates, reordered, highest, lastMs, longestGapMs] = [0, 0, -1, 0, 0]
+  let [duplicates, reordered, damaged, highest, lastMs, longestGapMs] = [0, 0, 0, -1, 0, 0]
   const report = (sent: number | undefined): void => {
-    console.log(JSON.stringify({ sent, received: seen.size, duplicates, reordered, longestGapMs }))
+    console.log(JSON.stringify({ sent, received: seen.size, duplicates, reordered, damaged, longestGapMs }))
     process.exit(0)
   }
   socket.on('message', (message) => {
@@ -34,6 +35,8 @@ function receive(address: string): void {
     const now = performance.now()
     if (lastMs !== 0) longestGapMs = Math.max(longestGapMs, now - lastMs)
     lastMs = now
+    const whole = message.length === message.readUInt16BE(8)
+    if (!whole || message.subarray(10).some((octet) => octet !== (sequence & 0xff))) damaged++
     if (seen.has(sequence)) duplicates++
     else if (sequence < highest) reordered++
     highest = Math.max(highest, sequence)
@@ -47,11 +50,14 @@ function send(address: string): void {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
   const [rate, seconds] = [Number(values.rate), Number(values.seconds)]
   const total = Math.round(rate * seconds)
+  const sizes = values.sizes.split(',').map(Number)
   let [sequence, refused] = [0, 0]
   const datagram = (number: number): Buffer => {
-    const out = Buffer.alloc(Number(values.size), 0x5a)
+    const size = sizes[(number >>> 3) % sizes.length]!
+    const out = Buffer.alloc(size, number & 0xff)
     out.writeUInt32BE(number, 0)
     out.writeUInt32BE(total, 4)
+    out.writeUInt16BE(size, 8)
     return out
   }
   // The kernel says by an error that there is no way at the moment; that counts as a loss like any other.
