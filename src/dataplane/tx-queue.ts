@@ -1,4 +1,5 @@
 import type { PacketSocket, TxBatch } from '../net/types.js'
+import { FaultCount } from './offload-watch.js'
 
 /** Bounds of UDP_SEGMENT: at most 64 datagrams and 65 507 octets a message (linux/net/ipv4/udp.c). */
 const GSO_SEGMENTS_MAX = 64
@@ -31,6 +32,7 @@ export class TxQueue {
   readonly socket: PacketSocket
   private readonly listener: TxListener
   private gso: boolean
+  private readonly gsoFaults = new FaultCount()
   private readonly batch: TxBatch
   private readonly packets = new Int32Array(TX_MESSAGES)
   private count = 0
@@ -99,20 +101,22 @@ export class TxQueue {
     while (from < this.count) {
       const n = this.socket.send(this.batch, from, this.count - from)
       if (n > 0) {
-        for (let i = from; i < from + n; i++) this.listener.sent(this.packets[i]!)
+        for (let i = from; i < from + n; i++) {
+          this.listener.sent(this.packets[i]!)
+          if (this.batch.segment[i] !== 0) this.gsoFaults.succeeded()
+        }
         from += n
         tries = 0
         continue
       }
       const errno = n === 0 ? EAGAIN : -n
       if ((errno === EAGAIN || errno === ENOBUFS) && ++tries < RETRIES) continue
-      if (
-        this.gso &&
-        this.batch.segment[from] !== 0 &&
-        (errno === EINVAL || errno === EIO || errno === EMSGSIZE)
-      ) {
-        this.gso = false
-        this.listener.gsoRefused(errno)
+      if (this.batch.segment[from] !== 0 && (errno === EINVAL || errno === EIO || errno === EMSGSIZE)) {
+        // EMSGSIZE is about datagrams larger than the path, which one by one can be fragmented; not about the feature.
+        if (errno !== EMSGSIZE && this.gsoFaults.failed()) {
+          this.gso = false
+          this.listener.gsoRefused(errno)
+        }
         this.sendApart(from)
       } else this.listener.failed(this.packets[from]!, errno)
       from++

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { FAULTS_MAX } from '../../../src/dataplane/offload-watch.js'
 import { TX_MESSAGES, TxQueue } from '../../../src/dataplane/tx-queue.js'
 import type { PacketSocket, TxBatch } from '../../../src/net/types.js'
 
@@ -101,20 +102,41 @@ describe('segmentation', () => {
     expect(socket.messages.length).toBe(3)
   })
 
-  test('refused by the kernel: sent again one by one, then off', () => {
-    const { socket, told, q } = queue(true)
-    socket.answer = (m) => (m.segment > 0 ? -22 : undefined)
+  const train = (q: TxQueue): void => {
     for (let i = 0; i < 3; i++) q.push(i * 1000, 1000, 0, 0)
     q.push(3000, 10, 0, 0)
     q.flush()
-    expect(socket.messages.map((m) => [m.at, m.length])).toEqual([
-      [0, 1000],
-      [1000, 1000],
-      [2000, 1000],
-      [3000, 10],
-    ])
-    expect(told).toEqual({ sent: 4, failed: [], refused: [22] })
+  }
+
+  test.each([22, 5])('refused with errno %i: sent again one by one, after a few times off', (errno) => {
+    const { socket, told, q } = queue(true)
+    socket.answer = (m) => (m.segment > 0 ? -errno : undefined)
+    for (let faults = 1; faults <= FAULTS_MAX; faults++) {
+      expect(q.segmentation).toBe(true)
+      train(q)
+      expect(socket.messages.splice(0).map((m) => [m.at, m.length])).toEqual([
+        [0, 1000],
+        [1000, 1000],
+        [2000, 1000],
+        [3000, 10],
+      ])
+      expect(told.sent).toBe(4 * faults)
+    }
+    expect(told).toEqual({ sent: 4 * FAULTS_MAX, failed: [], refused: [errno] })
     expect(q.segmentation).toBe(false)
+  })
+
+  test('refusals between which messages are taken do not add up, nor do those for their size', () => {
+    const { socket, told, q } = queue(true)
+    for (let i = 0; i < 3 * FAULTS_MAX; i++) {
+      const refused = i % FAULTS_MAX !== 0
+      socket.answer = (m) => (refused && m.segment > 0 ? -22 : undefined)
+      train(q)
+    }
+    socket.answer = (m) => (m.segment > 0 ? -90 : undefined)
+    for (let i = 0; i < 3 * FAULTS_MAX; i++) train(q)
+    expect(told).toEqual({ sent: 24 * FAULTS_MAX, failed: [], refused: [] })
+    expect(q.segmentation).toBe(true)
   })
 })
 
