@@ -1,7 +1,7 @@
 // Makes a fresh clone ready: installs the npm packages when the lock file is newer than what is installed,
 // and compiles when any source is newer than the last build. Plain JavaScript, as nothing is compiled yet.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -31,10 +31,16 @@ function run(command, args) {
 }
 
 const installed = newest(join(root, 'node_modules', '.package-lock.json'))
-if (installed < newest(join(root, 'package-lock.json')) || installed < newest(join(root, 'package.json'))) {
+// npm ci empties node_modules first. Through a symbolic link that would be somebody else's.
+const shared = lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink() ?? false
+const stale =
+  installed < newest(join(root, 'package-lock.json')) || installed < newest(join(root, 'package.json'))
+if (shared && stale)
+  console.error('node_modules is a symbolic link and older than package.json; it is left as it is')
+else if (stale) {
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
 }
-const sources = ['src', 'test/lab', 'bench', 'tsconfig.json', 'tsconfig.build.json'].map((p) =>
+const sources = ['src', 'test/lab', 'test/fuzz', 'bench', 'tsconfig.json', 'tsconfig.build.json'].map((p) =>
   newest(join(root, p)),
 )
 if (newest(join(root, 'dist', '.tsbuildinfo')) < Math.max(...sources)) {
