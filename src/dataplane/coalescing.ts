@@ -10,11 +10,13 @@ import {
 } from '../wire/virtio-net-hdr.js'
 import {
   flagsJoin,
+  flowKey,
   hasPush,
   ID,
   ipv4Follows,
   ipv4IdMode,
   ipv6Follows,
+  sameFlow,
   setPush,
   tcpFollows,
 } from './join-rules.js'
@@ -107,7 +109,7 @@ export class Coalescer {
     const payload = length - headerLength
     if (payload < 0) return this.alone(protocol, at, length)
 
-    const key = this.flowKey(at, ipLength)
+    const key = flowKey(this.slab.view, at, ipLength)
     const e = this.find(protocol, key, at, ipLength)
     // What cannot be joined goes alone, behind what its flow has gathered.
     const joinable =
@@ -139,26 +141,18 @@ export class Coalescer {
     this.sink.writeOne(at, length)
   }
 
-  private flowKey(at: number, ipLength: number): number {
-    const v = this.slab.view
-    const from = ipLength === 20 ? 12 : 8
-    let key = v.getUint32(at + ipLength)
-    for (let i = from; i < ipLength; i += 4) key = (Math.imul(key, 31) + v.getUint32(at + i)) >>> 0
-    return key
-  }
-
   private find(protocol: number, key: number, at: number, ipLength: number): number {
     if (this.used === 0) return -1
     const b = this.slab.bytes
-    const from = ipLength === 20 ? 12 : 8
-    next: for (let e = 0; e < FLOWS; e++) {
-      if (this.segments[e] === 0 || this.flow[e] !== key || this.protocol[e] !== protocol) continue
-      if (this.ipHeaderLength[e] !== ipLength) continue
-      const first = this.first[e]!
-      // Addresses and, right behind them, ports.
-      for (let i = from; i < ipLength + 4; i++) if (b[first + i] !== b[at + i]) continue next
-      return e
-    }
+    for (let e = 0; e < FLOWS; e++)
+      if (
+        this.segments[e] !== 0 &&
+        this.flow[e] === key &&
+        this.protocol[e] === protocol &&
+        this.ipHeaderLength[e] === ipLength &&
+        sameFlow(b, this.first[e]!, at, ipLength)
+      )
+        return e
     return -1
   }
 

@@ -2,6 +2,21 @@
 // All of them compare a packet at `at` with the first of its train at `first`; both were checked to be whole, of the same
 // family and without IPv4 options or IPv6 extension headers. Offsets are of IP headers unless they say otherwise.
 
+/** A hash of addresses and ports. @param ipLength 20 or 40 */
+export function flowKey(v: DataView, at: number, ipLength: number): number {
+  let key = v.getUint32(at + ipLength)
+  for (let i = ipLength === 20 ? 12 : 8; i < ipLength; i += 4)
+    key = (Math.imul(key, 31) + v.getUint32(at + i)) >>> 0
+  return key
+}
+
+/** True when addresses and ports are the same. @param ipLength 20 or 40 */
+export function sameFlow(b: Uint8Array, first: number, at: number, ipLength: number): boolean {
+  // The ports lie right behind the addresses.
+  for (let i = ipLength === 20 ? 12 : 8; i < ipLength + 4; i++) if (b[first + i] !== b[at + i]) return false
+  return true
+}
+
 /** How the IPv4 identifications of a train go on. The second packet decides. */
 export const ID = { OPEN: 0, COUNTS: 1, FIXED: 2 } as const
 

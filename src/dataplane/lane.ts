@@ -18,7 +18,7 @@ import { NativePacketSocket } from '../net/packet-socket.js'
 import { Poller } from '../net/poller.js'
 import { lowerTunOffload } from '../net/tun.js'
 import { NativeTunQueue } from '../net/tun-queue.js'
-import type { IoVectors, RxBatch, TunQueue } from '../net/types.js'
+import type { RxBatch, TunQueue } from '../net/types.js'
 import { Wakeup } from '../net/wakeup.js'
 import type { SaKey, SaSpec } from '../sadb/sa-spec.js'
 import { IKE_MESSAGE_MAX, NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
@@ -31,14 +31,14 @@ import {
   vnetGsoSize,
   vnetGsoType,
   vnetNeedsChecksum,
-  writePlainVnetHeader,
 } from '../wire/virtio-net-hdr.js'
-import { Coalescer, coalescerHeaderRoom, SEGMENTS_MAX, TCP } from './coalescing.js'
+import { coalescerHeaderRoom, SEGMENTS_MAX } from './coalescing.js'
 import { C, Counters } from './counters.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
 import { FaultCount, JoinedSlotWatch } from './offload-watch.js'
 import { PendingPackets, pendingRoom } from './pending.js'
 import { completeChecksum, SEGMENT_HEADER_MAX, Segmenter } from './segmentation.js'
+import { TunWriter } from './tun-writer.js'
 import { TxQueue } from './tx-queue.js'
 
 /** The largest packet that a TUN read brings. */
@@ -71,7 +71,6 @@ const IKE_BUDGET = 256
 const HOUSEKEEPING_MS = 100
 const ACQUIRE_INTERVAL_MS = 1_000
 const IDLE_POLL_MS = 500
-const EINVAL = 22
 
 /** How the packets of an outbound SA leave. */
 interface Route {
@@ -113,7 +112,7 @@ export class Lane {
   private readonly outbound: Outbound
   private readonly inbound: Inbound
   private readonly segmenter: Segmenter
-  private readonly coalescer: Coalescer
+  private readonly writer: TunWriter
   private readonly pending: PendingPackets
   private readonly routes = new Map<OutboundSa, Route>()
   /** When an SA was last asked for, by policy. */
@@ -124,9 +123,6 @@ export class Lane {
   private out: number
   private nowMs = 0
   private ikeLeft = IKE_BUDGET
-  /** Of joined TUN writes. */
-  private readonly tcpFaults = new FaultCount()
-  private readonly udpFaults = new FaultCount()
   /** Of large packets from the TUN. */
   private readonly vnetFaults = new FaultCount()
   /** TUN_F_ bits of the device. */
@@ -164,12 +160,13 @@ export class Lane {
     this.outbound = new Outbound(this.slab, this.spd, this.sad)
     this.inbound = new Inbound(this.slab, this.sad, { at: rebuildAt, length: REBUILD_ROOM })
     this.segmenter = new Segmenter(this.slab, segmentHeaders)
-    this.coalescer = new Coalescer(this.slab, joinHeaders, new NativeIoVectors(this.slab, SEGMENTS_MAX + 1), {
-      writeOne: (at, length) => this.writeTun(at, length),
-      writeMany: (vectors, count, length, protocol) => this.writeJoined(vectors, count, length, protocol),
+    this.writer = new TunWriter(this.slab, this.tun, this.counters, {
+      joinTcp: options.tun.joinTcp,
+      joinUdp: options.tun.joinUdp,
+      headers: joinHeaders,
+      vectors: new NativeIoVectors(this.slab, SEGMENTS_MAX + 1),
+      stepBack: (feature, reason) => this.post({ op: 'stepBack', feature, reason }),
     })
-    this.coalescer.tcp = options.tun.joinTcp
-    this.coalescer.udp = options.tun.joinUdp
     this.pending = new PendingPackets(this.slab, pendingAt)
 
     this.wakeup = new Wakeup(options.wakeFd)
@@ -344,7 +341,7 @@ export class Lane {
       else if (segment === 0) this.fromUdp(receiver, i, at, length)
       else this.fromJoinedUdp(receiver, i, at, length, segment)
     }
-    this.coalescer.flush()
+    this.writer.flush()
     this.inbound.rewind()
     if (receiver.watch?.guilty) this.withoutGro(receiver)
     return n
@@ -414,45 +411,7 @@ export class Lane {
   /** @param length of the inner packet at inbound.at, or a drop code */
   private deliver(length: number): void {
     if (length < 0) return this.drop(length)
-    this.coalescer.add(this.inbound.at, length)
-  }
-
-  private writeTun(at: number, length: number): void {
-    const start = at - this.header
-    // What stood there, outer headers or the packet before, has served.
-    if (this.header !== 0) writePlainVnetHeader(this.slab.bytes, start)
-    const n = this.tun.write(start, this.header + length)
-    if (n <= 0) return this.drop(DROP.TUN_REFUSED)
-    this.counters.add(C.tunWrites, 1)
-    this.counters.add(C.tunWritePackets, 1)
-    this.counters.add(C.tunWriteOctets, length)
-  }
-
-  /**
-   * A joined packet: the vnet header, the first packet, and the payloads of count - 2 more.
-   * @returns false when the device does not take it joined
-   */
-  private writeJoined(vectors: IoVectors, count: number, length: number, protocol: number): boolean {
-    const n = this.tun.writev(vectors, count)
-    const faults = protocol === TCP ? this.tcpFaults : this.udpFaults
-    if (n > 0) {
-      faults.succeeded()
-      this.counters.add(C.tunWrites, 1)
-      this.counters.add(C.tunWritePackets, count - 1)
-      this.counters.add(C.tunWriteOctets, length)
-      return true
-    }
-    if (n !== -EINVAL) {
-      this.drop(DROP.TUN_REFUSED, count - 1)
-      return true
-    }
-    if (faults.failed()) {
-      if (protocol === TCP) this.coalescer.tcp = false
-      else this.coalescer.udp = false
-      const feature = protocol === TCP ? 'joinTcp' : 'joinUdp'
-      this.post({ op: 'stepBack', feature, reason: 'EINVAL on joined writes to the TUN device' })
-    }
-    return false
+    this.writer.add(this.inbound.at, length)
   }
 
   // control

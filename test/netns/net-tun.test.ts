@@ -7,7 +7,7 @@ import { closeFd } from '../../src/net/fd.js'
 import { NativeIoVectors } from '../../src/net/iovectors.js'
 import { openUdpSocket, sendDatagram } from '../../src/net/open-socket.js'
 import { Poller } from '../../src/net/poller.js'
-import { type OpenTun, openTun, setTunOffload, type TunOffload } from '../../src/net/tun.js'
+import { lowerTunOffload, type OpenTun, openTun, setTunOffload, type TunOffload } from '../../src/net/tun.js'
 import { NativeTunQueue } from '../../src/net/tun-queue.js'
 import { parseIp } from '../../src/wire/ip-address.js'
 import { CAP_NET_ADMIN, withoutCapabilities } from '../lab/capabilities.js'
@@ -220,6 +220,15 @@ describe.skipIf(missing)('TUN', () => {
     const d = device('tun0', 'uso')
     // USO needs Linux 6.2; either answer is right, a level in between is not.
     expect(['uso', 'tso']).toContain(d.tun.offload)
+    let bits = d.tun.offloads
+    const gone: (string | undefined)[] = []
+    for (let i = 0; i < 4; i++) {
+      const lower = lowerTunOffload(d.tun.fd, bits)
+      gone.push(lower.feature)
+      bits = lower.bits
+    }
+    expect(gone).toEqual(['tunUso', 'tunTso', 'tunChecksum', undefined])
+    expect(bits).toBe(0)
     expect(setTunOffload(d.tun.fd, 'tso').level).toBe('tso')
     expect(setTunOffload(d.tun.fd, 'checksum')).toMatchObject({ level: 'checksum', bits: 1 })
     expect(setTunOffload(d.tun.fd, 'none')).toMatchObject({ level: 'none', bits: 0 })
