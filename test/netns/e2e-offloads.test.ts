@@ -12,6 +12,8 @@ const why = whyNoLab({ tun: true })
 interface Case extends GatewaySettings {
   readonly name: string
   readonly mebibytes?: number
+  /** Datagrams a second. */
+  readonly rate?: number
   /** Features as `status` must say them, where the kernel would grant more. */
   readonly features?: Readonly<Record<string, boolean>>
 }
@@ -56,7 +58,7 @@ const cases: Case[] = [
   },
   { name: 'a packet a system call', peer: udp, dataplane: { offload: off }, features: { vnetHeader: false } },
   { name: 'engine openssl', peer: udp, dataplane: { engine: 'openssl' } },
-  { name: 'engine noble', peer: udp, dataplane: { engine: 'noble' }, mebibytes: 2 },
+  { name: 'engine noble', peer: udp, dataplane: { engine: 'noble' }, mebibytes: 2, rate: 1000 },
 ]
 
 describe.skipIf(why !== undefined)('offloads and engines', () => {
@@ -74,7 +76,7 @@ describe.skipIf(why !== undefined)('offloads and engines', () => {
   test.each(cases)(
     '$name',
     { timeout: 60_000 },
-    async ({ name: _, mebibytes = 32, features, ...settings }) => {
+    async ({ name: _, mebibytes = 32, rate = 4000, features, ...settings }) => {
       gateways = await Gateway.pair(lab, settings)
       const moved = await transferImage(lab, {
         from: ADDRESSES.a.inner4,
@@ -86,7 +88,7 @@ describe.skipIf(why !== undefined)('offloads and engines', () => {
       const datagrams = await udpProbe(lab, {
         from: ADDRESSES.a.inner4,
         to: ADDRESSES.b.inner4,
-        rate: 8000,
+        rate,
         seconds: 0.5,
         sizes: [1000, 10, 1372],
       })
