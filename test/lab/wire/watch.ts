@@ -1,6 +1,6 @@
+import { CaptureFile } from './capture-file.js'
 import { type Frame, KINDS, type Kind } from './frame.js'
 import type { WatchOptions, WireReport } from './messages.js'
-import { PcapngWriter } from './pcapng.js'
 import { SecretWatch } from './secrets.js'
 
 /** Counts, searches and records what passes. */
@@ -12,7 +12,7 @@ export class Watch {
   private readonly last = new Map<Kind, readonly [number, number]>()
   private readonly kept = new Map<string, string[]>()
   private readonly secrets: SecretWatch | undefined
-  private readonly pcap: PcapngWriter | undefined
+  private readonly pcap: CaptureFile | undefined
   private readonly keep: number
 
   constructor(options: WatchOptions, devices: readonly string[]) {
@@ -21,7 +21,7 @@ export class Watch {
     this.pcap =
       options.capture === undefined
         ? undefined
-        : new PcapngWriter(options.capture, devices, options.captureLimit)
+        : new CaptureFile(options.capture, devices, options.captureLimit)
   }
 
   see(

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { onesComplementSum } from '../../../src/bytes/checksum.js'
+import { CaptureFile } from '../../lab/wire/capture-file.js'
 import { Dice, ipPayload, udpPayload, withIpPayload, withUdpPayload } from '../../lab/wire/craft.js'
 import { Frame, type Kind } from '../../lab/wire/frame.js'
 import { type Impairment, Judge, VERDICT } from '../../lab/wire/impairments.js'
-import { PcapngWriter } from '../../lab/wire/pcapng.js'
 import { SecretWatch, secretText } from '../../lab/wire/secrets.js'
 import { tamper } from '../../lab/wire/tamper.js'
 
@@ -212,7 +212,7 @@ test('a capture file ends at its bound and counts the rest', () => {
   const directory = mkdtempSync(join(tmpdir(), 'pcapng-'))
   try {
     const path = join(directory, 'x.pcapng')
-    const writer = new PcapngWriter(path, ['to-a', 'to-b'], 4096)
+    const writer = new CaptureFile(path, ['to-a', 'to-b'], 4096)
     const frame = frameOf(50, Buffer.alloc(101, 5))
     for (let i = 0; i < 100; i++) writer.frame(i & 1, 1_700_000_000, i, frame, 0, frame.length)
     writer.close()
