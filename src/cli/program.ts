@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { checkCommand } from './commands/check.js'
 import { downCommand } from './commands/down.js'
 import { genkeyCommand } from './commands/genkey.js'
+import { replayCommand } from './commands/replay.js'
 import { statusCommand } from './commands/status.js'
 import { upCommand } from './commands/up.js'
 import { packageVersion } from './version.js'
@@ -27,7 +28,14 @@ Examples:
   sallyport down
 `,
     )
-  for (const command of [upCommand(), downCommand(), statusCommand(), checkCommand(), genkeyCommand()])
+  for (const command of [
+    upCommand(),
+    downCommand(),
+    statusCommand(),
+    checkCommand(),
+    genkeyCommand(),
+    replayCommand(),
+  ])
     program.addCommand(command.helpOption('-h, --help', 'show help'))
   for (const command of [program, ...program.commands])
     command

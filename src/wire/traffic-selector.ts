@@ -1,4 +1,13 @@
-import { compareIp, firstAddress, formatIp, type IpAddress, lastAddress, type Prefix } from './ip-address.js'
+import {
+  compareIp,
+  firstAddress,
+  formatIp,
+  type IpAddress,
+  lastAddress,
+  type Prefix,
+  parseIp,
+  parsePrefix,
+} from './ip-address.js'
 
 /**
  * What a policy protects: a range of addresses, a protocol and a range of ports (RFC 4301 section 4.4.1.1, RFC 7296
@@ -56,4 +65,31 @@ export function formatSelector(ts: TrafficSelector): string {
       ? `/${ts.startPort}`
       : `/${ts.startPort}-${ts.endPort}`
   return `${range}[${ts.protocol}${ports}]`
+}
+
+/** Reads what formatSelector writes. Undefined when malformed. */
+export function parseFormattedSelector(text: string): TrafficSelector | undefined {
+  const m =
+    /^([0-9a-f.:]{2,45}(?:\/\d{1,3}|-[0-9a-f.:]{2,45}))(?:\[(\d{1,3})(?:\/(\d{1,5})(?:-(\d{1,5}))?)?\])?$/.exec(
+      text,
+    )
+  const range = m && parseRange(m[1]!)
+  if (!m || !range) return undefined
+  const protocol = Number(m[2] ?? 0)
+  const startPort = Number(m[3] ?? 0)
+  const endPort = Number(m[4] ?? m[3] ?? 0xffff)
+  if (protocol > 255 || endPort > 0xffff || startPort > endPort) return undefined
+  return { ...range, protocol, startPort, endPort }
+}
+
+function parseRange(text: string): Pick<TrafficSelector, 'start' | 'end'> | undefined {
+  const [first, last] = text.split('-')
+  if (last === undefined) {
+    const prefix = parsePrefix(text)
+    return prefix && { start: firstAddress(prefix), end: lastAddress(prefix) }
+  }
+  const start = parseIp(first!)
+  const end = parseIp(last)
+  if (!start || !end || start.length !== end.length || compareIp(start, end) > 0) return undefined
+  return { start, end }
 }

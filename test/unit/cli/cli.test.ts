@@ -45,7 +45,7 @@ describe('help and usage', () => {
 
   test('every command has --help with an example', async () => {
     const names = buildProgram().commands.map((c) => c.name())
-    expect(names).toEqual(['up', 'down', 'status', 'check', 'genkey'])
+    expect(names).toEqual(['up', 'down', 'status', 'check', 'genkey', 'replay'])
     for (const name of ['', ...names]) {
       const { status, out } = await cli(...(name ? [name] : []), '--help')
       expect(status).toBe(0)
