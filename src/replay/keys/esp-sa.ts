@@ -119,7 +119,7 @@ function address(text: string, family: string): Uint8Array | undefined | 'malfor
 
 /** A key is hexadecimal behind "0x", or the octets of the text itself. */
 function octetsOf(text: string): Uint8Array | undefined {
-  return /^0x/i.test(text) ? keyOctets(text) : new TextEncoder().encode(text)
+  return /^0x/i.test(text) ? keyOctets(text) : new Uint8Array(Buffer.from(text, 'latin1'))
 }
 
 /** A name of the file's for a message. It may be anything, even a key in the wrong place. */
