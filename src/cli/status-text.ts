@@ -8,6 +8,7 @@ export function formatStatus(s: GatewayStatus): string {
   const on = Object.entries(s.features).map(([name, enabled]) => (enabled ? name : pc.dim(`no ${name}`)))
   const engine = s.engines.find((e) => e.refused === undefined)
   const parts = [
+    ...(s.keyLog === undefined ? [] : [keyLogWarning(s.keyLog)]),
     facts([
       ['daemon', `sallyport ${s.version}, pid ${s.pid}, up ${formatSeconds(s.uptimeSeconds)}`],
       ['config', s.config],
@@ -45,6 +46,10 @@ export function formatStatus(s: GatewayStatus): string {
   if (Object.keys(s.events).length > 0) parts.push(counts('CONTROL EVENT', 'COUNT', s.events, ''))
   return parts.join('\n\n')
 }
+
+/** @param directory of the key log */
+export const keyLogWarning = (directory: string): string =>
+  pc.red(pc.bold(`KEY LOG IS ON: the keys of all SAs are written in plain to ${directory}`))
 
 const lastError = (peer: PeerView): string =>
   `${pc.red(peer.ike?.lastError ?? '')} (${formatOptional(peer.ike?.lastErrorAgeSeconds)} ago)`

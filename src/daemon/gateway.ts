@@ -4,7 +4,7 @@ import { Dataplane } from '../dataplane/dataplane.js'
 import { ControlError } from '../errors.js'
 import type { Endpoint, IkeEnvironment } from '../ike/environment.js'
 import { Ike } from '../ike/ike.js'
-import type { SaExpiry, SaKey } from '../sadb/sa-spec.js'
+import type { SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import type { GatewayConfig, PolicySettings } from './config/config.js'
 import { wipeManual } from './config/load.js'
@@ -13,6 +13,7 @@ import { EventCounts } from './event-counts.js'
 import { HostNetwork } from './host-network.js'
 import { IKE_PORT, IkeSockets } from './ike-sockets.js'
 import { ikeViews } from './ike-view.js'
+import { KeyLog } from './key-log/key-log.js'
 import { type GatewayStatus, gatewayStatus } from './status.js'
 import { FileTimestampStore } from './timestamp-store.js'
 import { Undo } from './undo.js'
@@ -44,6 +45,7 @@ export class Gateway {
   private sockets: IkeSockets | undefined
   private ike: Ike | undefined
   private network: HostNetwork | undefined
+  private keyLog: KeyLog | undefined
   private isUp = false
   private wasUp = false
 
@@ -59,6 +61,7 @@ export class Gateway {
   /** Starts everything or nothing. @throws SallyportError naming what could not be started */
   async start(): Promise<void> {
     try {
+      this.startKeyLog()
       await this.startDataplane()
       this.startNetwork()
       await this.startIke()
@@ -80,6 +83,19 @@ export class Gateway {
   /** Underlay addresses of this host, each once. */
   private locals(): IpAddress[] {
     return [...new Map(this.config.peers.map((p) => [formatIp(p.local), p.local])).values()]
+  }
+
+  private startKeyLog(): void {
+    if (this.config.keyLog === undefined) return
+    const keyLog = KeyLog.open(this.config.keyLog, this.log)
+    this.keyLog = keyLog
+    this.undo.push('key log', () => keyLog.close())
+  }
+
+  /** Hands an SA to the data path. Its keys are its giver's to wipe. */
+  private addSa(sa: SaSpec): void {
+    this.keyLog?.sa(sa)
+    this.dataplane?.addSa(sa)
   }
 
   private async startDataplane(): Promise<void> {
@@ -105,7 +121,7 @@ export class Gateway {
     this.dataplane = dataplane
     this.undo.push('data path', () => dataplane.stop())
     for (const policy of this.config.policies) dataplane.addPolicy(policy)
-    for (const sa of this.config.manual) dataplane.addSa(sa)
+    for (const sa of this.config.manual) this.addSa(sa)
     wipeManual(this.config)
     const { engines, features } = dataplane.status()
     const [first, ...others] = engines.filter((e) => e.refused === undefined)
@@ -153,7 +169,9 @@ export class Gateway {
   }
 
   private environment(timestamps: FileTimestampStore): IkeEnvironment {
+    const { keyLog } = this
     return {
+      ...(keyLog && { keyLog: (keys) => keyLog.ike(keys) }),
       random,
       wallTime: () => {
         const ms = Date.now()
@@ -161,7 +179,7 @@ export class Gateway {
       },
       timestamps,
       send: (local, remote, message) => this.send(local, remote, message),
-      addSa: (sa) => this.dataplane?.addSa(sa),
+      addSa: (sa) => this.addSa(sa),
       deleteSa: (key) => this.dataplane?.deleteSa(key),
       sendKeepalive: (local, remote) => this.dataplane?.sendKeepalive(local, remote),
       inboundIdleMs: (key) => this.inboundIdleMs(key),

@@ -15,6 +15,8 @@ export interface GatewayStatus {
   readonly config: string
   readonly uptimeSeconds: number
   readonly hostId: string | undefined
+  /** Directory that the keys of all SAs are written to; undefined when they are not. */
+  readonly keyLog: string | undefined
   readonly tun: string
   /** The crypto engine in use, and what became of the others. */
   readonly engine: string | undefined
@@ -93,6 +95,7 @@ export function gatewayStatus(s: StatusSources): GatewayStatus {
     config: config.file,
     uptimeSeconds: s.uptimeSeconds,
     hostId: config.host.id && formatIdentity(config.host.id),
+    keyLog: config.keyLog,
     tun: dataplane.tun,
     engine: dataplane.engines.find((e) => e.refused === undefined)?.name,
     engines: dataplane.engines,

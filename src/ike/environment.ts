@@ -29,6 +29,30 @@ export interface TimestampStore {
   setLastAccepted(peer: string, label: Uint8Array): void
 }
 
+/** Keys of an IKEv1 SA, for a key log. */
+export interface IkeV1Keys {
+  readonly version: 1
+  /** The initiator's cookie. */
+  readonly initiatorSpi: Uint8Array
+  readonly encryptionKey: Uint8Array
+}
+
+/** Keys of an IKEv2 SA, for a key log: SK_e and SK_a of both directions, a salt behind SK_e; SK_a is empty with an AEAD. */
+export interface IkeV2Keys {
+  readonly version: 2
+  readonly initiatorSpi: Uint8Array
+  readonly responderSpi: Uint8Array
+  /** IANA ids of the algorithms. */
+  readonly encryption: number
+  readonly integrity: number
+  readonly ei: Uint8Array
+  readonly er: Uint8Array
+  readonly ai: Uint8Array
+  readonly ar: Uint8Array
+}
+
+export type IkeSaKeys = IkeV1Keys | IkeV2Keys
+
 export interface IkeEnvironment {
   /** Cryptographically strong octets. */
   random(length: number): Uint8Array
@@ -46,6 +70,11 @@ export interface IkeEnvironment {
    * path cannot tell: dead peers are then found by IKE messages alone.
    */
   inboundIdleMs?(key: SaKey): number | undefined
+  /**
+   * Told of the keys of an IKE SA as soon as they are made, authenticated or not; they are valid within the call only. Absent
+   * unless the operator wants a key log.
+   */
+  keyLog?(keys: IkeSaKeys): void
   /** Structured story of what happened; no key material. */
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void
   /** Adds one to a named counter: every message refused is counted under its cause. */

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawnSync } from 'node:child_process'
-import { existsSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import { fetchStatus } from '../../src/cli/commands/status.js'
@@ -26,6 +26,8 @@ export interface GatewaySettings {
   readonly dataplane?: Settings
   readonly tun?: Settings
   readonly log?: Settings
+  /** Folder of a key log, by its name in the lab's folder. */
+  readonly keyLog?: string
 }
 
 /** Makes a K_ab with the product's own command. Returns its path. */
@@ -56,6 +58,7 @@ export function gatewayConfig(lab: Lab, side: Side, settings: GatewaySettings = 
     tun: { name: 'sally0', addresses: tunAddresses, ...settings.tun },
     log: { level: 'debug', format: 'json', ...settings.log },
     dataplane: { engine: 'auto', ...settings.dataplane },
+    ...(settings.keyLog !== undefined && { key_log: { directory: keyLogOf(lab, settings.keyLog, side) } }),
     peers: {
       [`dom0-${other(side)}`]: {
         local: mine[outer],
@@ -67,6 +70,13 @@ export function gatewayConfig(lab: Lab, side: Side, settings: GatewaySettings = 
       },
     },
   })
+}
+
+/** The folder that a side's keys are logged in; made when it is not there. */
+export function keyLogOf(lab: Lab, name: string, side: Side): string {
+  const path = lab.path(`${name}-${side}`)
+  mkdirSync(path, { recursive: true, mode: 0o700 })
+  return path
 }
 
 export const hostName = (side: Side): string => `dom0-${side}.example`

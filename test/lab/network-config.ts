@@ -87,6 +87,7 @@ export function networkConfig(s: NetworkScenario): GatewayConfig {
       table,
       offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true },
     },
+    keyLog: undefined,
     peers,
     ike: peers.map((p) => ({
       name: p.name,

@@ -7,6 +7,7 @@ import { formatChildProposal, formatIkeProposal } from '../../ike/proposals.js'
 import { formatIp } from '../../wire/ip-address.js'
 import { formatSelector } from '../../wire/traffic-selector.js'
 import { facts, formatSeconds, formatSpi, table } from '../output.js'
+import { keyLogWarning } from '../status-text.js'
 
 export function checkCommand(): Command {
   return new Command('check')
@@ -42,6 +43,7 @@ export function summarize(config: GatewayConfig) {
       mtu: config.tun.mtu,
     },
     dataplane: config.dataplane,
+    keyLog: config.keyLog,
     engines: probeEngines(config.dataplane.engine),
     peers: config.peers.map((peer) => summarizePeer(config, peer)),
     policies: config.policies.map((policy) => summarizePolicy(config, policy)),
@@ -118,6 +120,7 @@ function print(s: Summary): string {
   return `${[
     `${s.file}: valid`,
     '',
+    ...(s.keyLog === undefined ? [] : [keyLogWarning(s.keyLog), '']),
     facts([
       ['host', s.host.id ?? '-'],
       ['control', s.host.control],

@@ -18,6 +18,8 @@ export interface GatewayConfig {
   readonly tun: TunSettings
   readonly log: { readonly level: LogLevel; readonly format: LogFormat }
   readonly dataplane: DataplaneSettings
+  /** Directory that the keys of all SAs are written to, in plain. Undefined: they are not. */
+  readonly keyLog: string | undefined
   /** In the order of the file. */
   readonly peers: readonly PeerSettings[]
   /** Peers that are keyed by IKE. Their keys belong to the configuration: `wipeConfig`. */

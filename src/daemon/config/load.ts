@@ -72,7 +72,7 @@ function resolveConfig(source: YamlSource): GatewayConfig {
     }
     source.throwIfAny()
   }
-  const { host, tun, log, dataplane } = root!
+  const { host, tun, log, dataplane, key_log } = root!
   return {
     file: source.file,
     host: { id: host.id, state: host.state, control: host.control },
@@ -90,6 +90,7 @@ function resolveConfig(source: YamlSource): GatewayConfig {
         joinUdp: dataplane.offload.join_udp,
       },
     },
+    keyLog: key_log?.directory,
     peers: peers.map((p) => p.settings),
     ike: peers.flatMap((p) => p.ike ?? []),
     policies: peers.flatMap((p) => p.policies),

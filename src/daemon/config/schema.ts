@@ -116,11 +116,14 @@ const dataplaneSchema = mapping({
   }).prefault({}),
 })
 
+const keyLogSchema = mapping({ directory: absolutePath(1024) })
+
 export const rootSchema = mapping({
   host: hostSchema.prefault({}),
   tun: tunSchema.prefault({}),
   log: logSchema.prefault({}),
   dataplane: dataplaneSchema.prefault({}),
+  key_log: keyLogSchema.optional(),
   peers: named('peers, each under its name').refine(
     (peers) => Object.keys(peers).length >= 1 && Object.keys(peers).length <= PEERS_MAX,
     { error: `expected 1 to ${PEERS_MAX} peers` },

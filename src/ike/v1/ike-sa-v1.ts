@@ -213,10 +213,16 @@ export class IkeSaV1 implements IkeSa {
       if (event.kind === 'MESSAGE' || event.kind === 'REPEAT') this.owner.refuse(now, 'unexpected')
       return
     }
-    const before = this.state.kind
+    const before = this.state
     const { next, effects } = t.run(this.state, event, now, this.context())
     this.state = next
-    if (before !== next.kind) this.tell(`Main Mode: ${t.story}`, next.kind)
+    if (before.kind !== next.kind) this.tell(`Main Mode: ${t.story}`, next.kind)
+    if ('keys' in next && !('keys' in before))
+      this.owner.env.keyLog?.({
+        version: 1,
+        initiatorSpi: this.initiatorSpi,
+        encryptionKey: next.keys.key,
+      })
     for (const e of effects) this.apply(now, e)
   }
 

@@ -24,6 +24,7 @@ export const STATUS: GatewayStatus = {
   config: '/etc/sallyport/sallyport.yaml',
   uptimeSeconds: 3723,
   hostId: 'dom0-a.example',
+  keyLog: undefined,
   tun: 'sally0',
   engine: 'openssl',
   engines: [
