@@ -54,6 +54,60 @@ export interface Mac {
   destroy(): void
 }
 
+/**
+ * Packets of any SAs that are protected or opened together, in few native calls: where an algorithm works on many packets at
+ * once, or a call costs as much as its work, this is faster than one by one. What was added is done when `run` returns; until then
+ * its octets and its AAD must stay as they are, and the destinations mean nothing. One lane has the queue to itself.
+ */
+export interface CryptoQueue {
+  /** Most packets of one run. */
+  readonly capacity: number
+  /** Packets added since the last run. */
+  readonly length: number
+  /** As CryptoEngine.aead, and undefined for the same reasons. */
+  aead(id: number, key: Uint8Array): QueuedAead | undefined
+  /**
+   * A cipher with an integrity algorithm beside it, encrypt then MAC.
+   * @param encr IANA ENCR id: AES-CBC, AES-CTR or NULL. @param tailLength octets that the MAC covers behind the text: 0 or 4
+   */
+  cipherMac(
+    encr: number,
+    cipherKey: Uint8Array,
+    integ: number,
+    macKey: Uint8Array,
+    tailLength: 0 | 4,
+  ): QueuedCipherMac | undefined
+  run(): void
+  /**
+   * Of the last run's packet `index`, as adding it returned: whether it was sealed, or authentic. Of one that could not be
+   * sealed all that was written is zeros.
+   */
+  done(index: number): boolean
+}
+
+/** As Aead, later. Nonces, and an AAD of 8 or 12 octets, are copied at once. Each returns the packet's index, -1 when the queue is full. */
+export interface QueuedAead {
+  readonly nonceLength: number
+  readonly icvLength: number
+  seal(nonce: number, aad: number, aadLen: number, src: number, len: number, dst: number, icv: number): number
+  open(nonce: number, aad: number, aadLen: number, src: number, len: number, dst: number, icv: number): number
+  /** Wipes the keys. What is in the queue by then fails. */
+  destroy(): void
+}
+
+/** The IV (16 octets; none for NULL) is copied at once. Each returns the packet's index, -1 when the queue is full. */
+export interface QueuedCipherMac {
+  readonly icvLength: number
+  /**
+   * Encrypts `len` octets at `at` in place, and writes behind them the ICV over all from `from` on, and over the tail.
+   * @param tail u32, when there is one: it is what the MAC covers last
+   */
+  seal(iv: number, from: number, at: number, len: number, tail: number): number
+  /** Checks the ICV behind the text, and decrypts to `dst`, which with NULL is the text's own place. */
+  open(iv: number, from: number, at: number, len: number, dst: number, tail: number): number
+  destroy(): void
+}
+
 export type EngineName = 'ipsec-mb' | 'openssl' | 'noble'
 
 /** One implementation of the ciphers. A method returns undefined when the engine does not have the algorithm. */
@@ -67,4 +121,6 @@ export interface CryptoEngine {
   cipher(id: number, key: Uint8Array, slab: Slab): Cipher | undefined
   /** @param id IANA INTEG id; none of GMAC, which has a nonce: see Aead. */
   mac(id: number, key: Uint8Array, slab: Slab): Mac | undefined
+  /** A new queue. Absent, or undefined, where packets one by one are as fast. */
+  queue?(slab: Slab): CryptoQueue | undefined
 }

@@ -1,18 +1,7 @@
 import type { Slab } from '../../bytes/slab.js'
 import type { Evp } from '../../ffi/evp.js'
-import { NativeMemory } from '../../ffi/native-memory.js'
 import { encryptionInfo } from '../algorithms.js'
-
-/** Hands a key to a native call and wipes the copy that was made for it. */
-export function withKey<T>(key: Uint8Array, use: (address: number) => T): T {
-  const memory = new NativeMemory(Math.max(8, key.length))
-  memory.bytes.set(key)
-  try {
-    return use(memory.address)
-  } finally {
-    memory.bytes.fill(0)
-  }
-}
+import { withKey } from './with-key.js'
 
 /** What a cipher in CCM mode has to be told. */
 export interface CcmLengths {

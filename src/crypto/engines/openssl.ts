@@ -5,7 +5,8 @@ import { ENCR, encryptionInfo, integrityInfo } from '../algorithms.js'
 import { cbcMacKeys, wipeCbcMacKeys } from '../cbc-mac.js'
 import type { Aead, Cipher, CryptoEngine, Mac } from '../types.js'
 import { OpensslCbcMac } from './openssl-cbc-mac.js'
-import { type ContextPair, contextPair, withKey } from './openssl-contexts.js'
+import { type ContextPair, contextPair } from './openssl-contexts.js'
+import { withKey } from './with-key.js'
 
 const TAG_LEN = 16
 const MAC_MAX = 64
