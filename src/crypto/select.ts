@@ -3,6 +3,7 @@ import { CryptoError } from '../errors.js'
 import { ipsecMbEngine } from './engines/ipsec-mb.js'
 import { nobleEngine } from './engines/noble.js'
 import { opensslEngine } from './engines/openssl.js'
+import { queueSelfTest } from './queue-self-test.js'
 import { selfTest } from './self-test.js'
 import type { CryptoEngine, EngineName } from './types.js'
 
@@ -58,7 +59,15 @@ function tryEngine(
     const engine = make()
     if (typeof engine === 'string') return { detail: engine, refused: engine }
     const fault = selfTest(engine, slab)
-    return fault === undefined ? { engine, detail: engine.detail } : { detail: engine.detail, refused: fault }
+    if (fault !== undefined) return { detail: engine.detail, refused: fault }
+    const queue = engine.queue?.(slab)
+    const queueFault = queue && queueSelfTest(queue, slab)
+    if (queueFault === undefined) return { engine, detail: engine.detail }
+    const { queue: _, ...oneByOne } = engine
+    return {
+      engine: oneByOne,
+      detail: `${engine.detail}; packets one by one, as its queue gives a ${queueFault}`,
+    }
   } catch (error) {
     const why = (error as Error).message
     return { detail: why, refused: why }

@@ -73,8 +73,10 @@ export interface ImbJobs {
    * @returns how many; fewer than asked while others are not done
    */
   next(count: number, jobs: number): number
-  /** Starts jobs, the first of those that `next` gave. @returns how many are done */
+  /** Starts jobs, the first of those that `next` gave. @returns how many are done; none when it refused one of them */
   submit(count: number, jobs: number): number
+  /** Starts jobs without a look at them: one that the library does not have would end the process. */
+  submitUnchecked(count: number, jobs: number): number
   /** Does what is not done. @param jobs address of 8 octets for each @returns how many that were, up to `count` */
   flush(count: number, jobs: number): number
   /** Lets the library note in a job, filled but for addresses and lengths, how it is to be done. May be anywhere. */
@@ -252,18 +254,15 @@ class Binding {
       const call = this.function(at, 'uint32_t', [A, 'uint32_t', A]) as (...args: number[]) => number
       return (count, jobs) => call(address, count, jobs)
     }
-    const [next, submit, flush] = [F.getNextBurst, F.submitBurstNocheck, F.flushBurst].map(burst) as [
-      ImbJobs['next'],
-      ImbJobs['next'],
-      ImbJobs['next'],
-    ]
+    const next = burst(F.getNextBurst)
     return {
       memory,
       jobLength: jobLength(manager, next),
       burst: BURST_MAX,
       next,
-      submit,
-      flush,
+      submit: burst(F.submitBurst),
+      submitUnchecked: burst(F.submitBurstNocheck),
+      flush: burst(F.flushBurst),
       prepare: (job) => void this.setSession?.(address, job),
       reset: () => this.reset(manager),
     }

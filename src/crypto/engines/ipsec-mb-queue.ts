@@ -25,6 +25,8 @@ export interface JobTemplate {
   /** Never given twice. */
   readonly id: number
   readonly image: Uint32Array
+  /** The library has done a job of it, having looked at it first. */
+  proven: boolean
   /** Set once the keys are wiped. */
   ended: boolean
 }
@@ -62,6 +64,8 @@ export class JobQueue {
   private nextId = 1
   /** The library cannot be started again: no packet is taken any more. */
   private broken = false
+  /** Whether a template of this run is new. */
+  private unproven = false
 
   // By index of a packet. `opens`: 0 to seal, 1 to open, 2 to open with the ICV kept in the slot.
   private readonly job: Int32Array
@@ -107,7 +111,7 @@ export class JobQueue {
     // The library looks at lengths as well; any will do.
     w[JOB_CIPHER_LEN >>> 2] = 16
     this.jobs.prepare(memory.address)
-    return { id: this.nextId++, image: w.slice(0, this.jobWords), ended: false }
+    return { id: this.nextId++, image: w.slice(0, this.jobWords), proven: false, ended: false }
   }
 
   /** @returns index in `words` of the job, or -1 when the queue is full or the library has no more */
@@ -125,6 +129,7 @@ export class JobQueue {
       this.shapes[place] = template.id
     }
     this.words[at + (JOB_STATUS >>> 2)] = 0
+    if (!template.proven) this.unproven = true
     this.job[n] = at
     this.template[n] = template
     return at
@@ -196,7 +201,8 @@ export class JobQueue {
     this.length = 0
     const { jobs } = this
     const { address } = this.pointers
-    let completed = jobs.submit(n, address)
+    let completed = this.unproven ? jobs.submit(n, address) : jobs.submitUnchecked(n, address)
+    this.unproven = false
     while (completed < n) {
       const more = jobs.flush(n - completed, address)
       if (more === 0) break
@@ -207,6 +213,7 @@ export class JobQueue {
         completed === n &&
         this.words[this.job[i]! + (JOB_STATUS >>> 2)] === STATUS_COMPLETED &&
         !this.template[i]!.ended
+      if (good) this.template[i]!.proven = true
       this.template[i] = undefined
       if (this.opens[i] !== 0) this.results[i] = good && this.isEqual(i) ? 1 : 0
       else {

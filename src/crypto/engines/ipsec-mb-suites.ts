@@ -74,6 +74,8 @@ export function queuedAead(
   id: number,
   key: Uint8Array,
 ): QueuedAead | undefined {
+  // The library has no CCM with 192 bits.
+  if (AEADS.get(id) === CCM && key.length === 24) return undefined
   return AEADS.has(id) && isCipherKey(id, key) ? new ImbAead(library, queue, id, key) : undefined
 }
 

@@ -74,6 +74,7 @@ export const MGR_FUNCTIONS = {
   gcm192Pre: 456,
   gcm256Pre: 464,
   getNextBurst: 952,
+  submitBurst: 960,
   submitBurstNocheck: 968,
   flushBurst: 976,
 } as const
