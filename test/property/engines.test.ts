@@ -5,13 +5,17 @@ import { ENCR, encryptionInfo, INTEG, integrityInfo } from '../../src/crypto/alg
 import { selectEngines } from '../../src/crypto/select.js'
 import type { CryptoEngine } from '../../src/crypto/types.js'
 import { nativeSlab } from '../../src/ffi/slab.js'
+import { ipsecMbEngines } from '../reference/ipsec-mb-libraries.js'
 import { nodeCryptoEngine } from '../reference/node-crypto-engine.js'
 
 // The engines agree bit for bit, on any length and offset, in place and out of place, with each other and with node:crypto;
 // they write nowhere else; and they refuse what was changed.
 
 const slab: Slab = nativeSlab(131_072)
-const { engines } = selectEngines('auto', slab)
+const engines: readonly CryptoEngine[] = [
+  ...ipsecMbEngines().map(({ file, engine }) => ({ ...engine, detail: file })),
+  ...selectEngines('auto', slab).engines.filter((e) => e.name !== 'ipsec-mb'),
+]
 const oracle = engines.find((e) => e.name === 'noble')!
 const others = [
   ...engines.filter((e) => e !== oracle),

@@ -74,6 +74,8 @@ class NobleAead implements Aead {
   private readonly cipher: AeadFunction
   private readonly key: Uint8Array
   private readonly slab: Slab
+  /** An ended key seals nothing and opens nothing, however it was wiped. */
+  private ended = false
 
   constructor(cipher: AeadFunction, nonceLength: number, icvLength: number, key: Uint8Array, slab: Slab) {
     this.cipher = cipher
@@ -90,6 +92,11 @@ class NobleAead implements Aead {
 
   seal(nonce: number, aad: number, aadLen: number, src: number, len: number, dst: number, icv: number): void {
     const b = this.slab.bytes
+    if (this.ended) {
+      b.fill(0, dst, dst + len)
+      b.fill(0, icv, icv + this.icvLength)
+      return
+    }
     const sealed = this.at(nonce, aad, aadLen).encrypt(b.subarray(src, src + len))
     b.set(sealed.subarray(0, len), dst)
     b.set(sealed.subarray(len), icv)
@@ -104,6 +111,7 @@ class NobleAead implements Aead {
     dst: number,
     icv: number,
   ): boolean {
+    if (this.ended) return false
     const b = this.slab.bytes
     const sealed = new Uint8Array(len + this.icvLength)
     sealed.set(b.subarray(src, src + len))
@@ -117,6 +125,7 @@ class NobleAead implements Aead {
   }
 
   destroy(): void {
+    this.ended = true
     wipe(this.key)
   }
 }
@@ -124,6 +133,7 @@ class NobleAead implements Aead {
 class NobleCbc implements Cipher {
   private readonly key: Uint8Array
   private readonly slab: Slab
+  private ended = false
 
   constructor(key: Uint8Array, slab: Slab) {
     this.key = Uint8Array.from(key)
@@ -136,15 +146,18 @@ class NobleCbc implements Cipher {
 
   encrypt(iv: number, src: number, len: number, dst: number): void {
     const b = this.slab.bytes
-    b.set(this.at(iv).encrypt(b.subarray(src, src + len)), dst)
+    if (this.ended) b.fill(0, dst, dst + len)
+    else b.set(this.at(iv).encrypt(b.subarray(src, src + len)), dst)
   }
 
   decrypt(iv: number, src: number, len: number, dst: number): void {
     const b = this.slab.bytes
-    b.set(this.at(iv).decrypt(b.subarray(src, src + len)), dst)
+    if (this.ended) b.fill(0, dst, dst + len)
+    else b.set(this.at(iv).decrypt(b.subarray(src, src + len)), dst)
   }
 
   destroy(): void {
+    this.ended = true
     wipe(this.key)
   }
 }
@@ -152,6 +165,7 @@ class NobleCbc implements Cipher {
 class NobleCtr implements Cipher {
   private readonly key: Uint8Array
   private readonly slab: Slab
+  private ended = false
 
   constructor(key: Uint8Array, slab: Slab) {
     this.key = Uint8Array.from(key)
@@ -160,7 +174,8 @@ class NobleCtr implements Cipher {
 
   encrypt(iv: number, src: number, len: number, dst: number): void {
     const b = this.slab.bytes
-    b.set(ctr(this.key, b.slice(iv, iv + 16)).encrypt(b.subarray(src, src + len)), dst)
+    if (this.ended) b.fill(0, dst, dst + len)
+    else b.set(ctr(this.key, b.slice(iv, iv + 16)).encrypt(b.subarray(src, src + len)), dst)
   }
 
   /** The same as encryption: one stream of octets is XORed onto either. */
@@ -169,6 +184,7 @@ class NobleCtr implements Cipher {
   }
 
   destroy(): void {
+    this.ended = true
     wipe(this.key)
   }
 }
@@ -178,6 +194,7 @@ class NobleHmac implements Mac {
   /** Has taken in the key and nothing else: a packet starts from a copy of it. */
   private readonly keyed: ReturnType<typeof hmac.create>
   private readonly slab: Slab
+  private ended = false
 
   constructor(hash: typeof sha256, icvLength: number, key: Uint8Array, slab: Slab) {
     this.icvLength = icvLength
@@ -193,14 +210,18 @@ class NobleHmac implements Mac {
   }
 
   compute(at: number, len: number, tail: number, tailLen: number, icv: number): void {
-    this.slab.bytes.set(this.hmac(at, len, tail, tailLen), icv)
+    const b = this.slab.bytes
+    if (this.ended) b.fill(0, icv, icv + this.icvLength)
+    else b.set(this.hmac(at, len, tail, tailLen), icv)
   }
 
   verify(at: number, len: number, tail: number, tailLen: number, icv: number): boolean {
+    if (this.ended) return false
     return equalSecret(this.hmac(at, len, tail, tailLen), this.slab.bytes.subarray(icv, icv + this.icvLength))
   }
 
   destroy(): void {
+    this.ended = true
     this.keyed.destroy()
   }
 }
@@ -212,6 +233,7 @@ class NobleCbcMac implements Mac {
   readonly icvLength: number
   private readonly keys: CbcMacKeys
   private readonly slab: Slab
+  private ended = false
   private readonly end = new Uint8Array(END_OF_CHAIN_MAX)
 
   constructor(keys: CbcMacKeys, icvLength: number, slab: Slab) {
@@ -232,14 +254,18 @@ class NobleCbcMac implements Mac {
   }
 
   compute(at: number, len: number, tail: number, tailLen: number, icv: number): void {
-    this.slab.bytes.set(this.mac(at, len, tail, tailLen), icv)
+    const b = this.slab.bytes
+    if (this.ended) b.fill(0, icv, icv + this.icvLength)
+    else b.set(this.mac(at, len, tail, tailLen), icv)
   }
 
   verify(at: number, len: number, tail: number, tailLen: number, icv: number): boolean {
+    if (this.ended) return false
     return equalSecret(this.mac(at, len, tail, tailLen), this.slab.bytes.subarray(icv, icv + this.icvLength))
   }
 
   destroy(): void {
+    this.ended = true
     wipeCbcMacKeys(this.keys)
   }
 }
