@@ -21,7 +21,9 @@ export interface EngineSelection {
   readonly report: readonly EngineReport[]
 }
 
-const MAKERS: readonly (readonly [EngineName, () => CryptoEngine | string])[] = [
+type Makers = readonly (readonly [EngineName, () => CryptoEngine | string])[]
+
+const MAKERS: Makers = [
   ['ipsec-mb', ipsecMbEngine],
   ['openssl', opensslEngine],
   ['noble', nobleEngine],
@@ -31,13 +33,18 @@ const MAKERS: readonly (readonly [EngineName, () => CryptoEngine | string])[] = 
  * Finds the engines of this machine and tests each on the slab that it will work on (the first packet octets are used
  * and cleared).
  * @param wanted one engine by name: then it leads, and the slower ones stay behind it for what it does not have
+ * @param makers all there may be, fastest first; each gives the reason when it cannot
  * @throws CryptoError when the wanted engine cannot be used, or none can
  */
-export function selectEngines(wanted: EngineName | 'auto', slab: Slab): EngineSelection {
+export function selectEngines(
+  wanted: EngineName | 'auto',
+  slab: Slab,
+  makers: Makers = MAKERS,
+): EngineSelection {
   const engines: CryptoEngine[] = []
   const report: EngineReport[] = []
-  const first = wanted === 'auto' ? 0 : MAKERS.findIndex(([name]) => name === wanted)
-  for (const [name, make] of MAKERS.slice(first)) {
+  const first = wanted === 'auto' ? 0 : makers.findIndex(([name]) => name === wanted)
+  for (const [name, make] of makers.slice(first)) {
     const { engine, detail, refused } = tryEngine(make, slab)
     if (refused === undefined && engine) {
       engines.push(engine)

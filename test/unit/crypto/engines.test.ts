@@ -3,11 +3,13 @@ import { describe, expect, test } from 'vitest'
 import { fromHex, hex } from '../../../src/bytes/octets.js'
 import { plainSlab, SCRATCH_LEN, type Slab } from '../../../src/bytes/slab.js'
 import { ENCR, encryptionInfo, INTEG, integrityInfo } from '../../../src/crypto/algorithms.js'
+import { ipsecMbEngine } from '../../../src/crypto/engines/ipsec-mb.js'
+import { nobleEngine } from '../../../src/crypto/engines/noble.js'
 import { ccm } from '../../../src/crypto/engines/noble-ccm.js'
 import { opensslEngine } from '../../../src/crypto/engines/openssl.js'
 import { selectEngines } from '../../../src/crypto/select.js'
 import { selfTest } from '../../../src/crypto/self-test.js'
-import type { CryptoEngine } from '../../../src/crypto/types.js'
+import type { CryptoEngine, CryptoQueue } from '../../../src/crypto/types.js'
 import { CryptoError } from '../../../src/errors.js'
 import { type Evp, evp } from '../../../src/ffi/evp.js'
 import { nativeSlab } from '../../../src/ffi/slab.js'
@@ -446,4 +448,91 @@ test('a self-test clears what it used and destroys what it made, also when it fa
 test('a wanted engine leads, slower ones stay behind it', () => {
   expect(selectEngines('openssl', slab).engines.map((e) => e.name)).toEqual(['openssl', 'noble'])
   expect(selectEngines('noble', slab).engines.map((e) => e.name)).toEqual(['noble'])
+})
+
+describe('libIPSec_MB', () => {
+  test('a file that is not there, or is another library, is no engine, and says why', () => {
+    expect(ipsecMbEngine('/nonexistent/libIPSec_MB.so.2')).toBe(
+      '/nonexistent/libIPSec_MB.so.2 is not installed',
+    )
+    expect(ipsecMbEngine('libc.so.6')).toMatch(/^libIPSec_MB cannot be used: .*imb_get_version/)
+  })
+
+  test.each(ipsecMbEngines())('$file passes its self-tests', ({ engine }) => {
+    expect(engine.detail).toMatch(/^libIPSec_MB (1\.[3-9]|2\.\d+)\.\d+, (SSE|AVX|AVX2|AVX512)$/)
+    expect(selfTest(engine, slab)).toBeUndefined()
+  })
+
+  test.each(ipsecMbEngines())('$file: one by one, only what is faster so', ({ engine }) => {
+    for (const id of [ENCR.AES_GCM_16, ENCR.CHACHA20_POLY1305]) {
+      const aead = engine.aead(id, new Uint8Array(32), slab)
+      expect(aead).toMatchObject({ nonceLength: 12, icvLength: 16 })
+      aead!.destroy()
+    }
+    expect(engine.aead(ENCR.AES_CCM_8, new Uint8Array(16), slab)).toBeUndefined()
+    expect(engine.cipher(ENCR.AES_CBC, new Uint8Array(16), slab)).toBeUndefined()
+    expect(engine.mac(INTEG.HMAC_SHA2_256_128, new Uint8Array(32), slab)).toBeUndefined()
+  })
+})
+
+describe('an engine at start', () => {
+  const noble = nobleEngine()
+  const named = (engine: CryptoEngine) => () => engine
+  const asIpsecMb: CryptoEngine = { ...noble, name: 'ipsec-mb', detail: 'a library' }
+
+  test('that answers wrongly is left out, with its reason, and the next takes over', () => {
+    const wrong: CryptoEngine = {
+      ...asIpsecMb,
+      aead: () => undefined,
+      mac: (_, k, s) => noble.mac(INTEG.HMAC_SHA2_512_256, k, s),
+    }
+    const { engines: usable, report } = selectEngines('auto', slab, [
+      ['ipsec-mb', named(wrong)],
+      ['noble', named(noble)],
+    ])
+    expect(usable.map((e) => e.name)).toEqual(['noble'])
+    expect(report[0]).toEqual({
+      name: 'ipsec-mb',
+      detail: 'a library',
+      refused: 'wrong answer for HMAC-SHA1',
+    })
+  })
+
+  test('that throws is left out', () => {
+    const broken = (): CryptoEngine => {
+      throw new Error('no such thing')
+    }
+    const { report } = selectEngines('auto', slab, [
+      ['openssl', broken],
+      ['noble', named(noble)],
+    ])
+    expect(report[0]).toEqual({ name: 'openssl', detail: 'no such thing', refused: 'no such thing' })
+  })
+
+  test('whose queue answers wrongly goes on without it, and says so', () => {
+    const idle: CryptoQueue = {
+      capacity: 64,
+      length: 0,
+      aead: () => ({
+        nonceLength: 12,
+        icvLength: 16,
+        seal: () => 0,
+        open: () => 0,
+        destroy: () => {},
+      }),
+      cipherMac: () => undefined,
+      run: () => {},
+      done: () => true,
+    }
+    const { engines: usable, report } = selectEngines('auto', slab, [
+      ['ipsec-mb', named({ ...asIpsecMb, queue: () => idle })],
+    ])
+    expect(usable[0]!.queue).toBeUndefined()
+    expect(report).toEqual([
+      {
+        name: 'ipsec-mb',
+        detail: 'a library; packets one by one, as its queue gives a wrong answer for AES-128-GCM',
+      },
+    ])
+  })
 })

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { koffi } from '../../../src/ffi/koffi.js'
 import * as ifreq from '../../../src/ffi/layout/ifreq.js'
+import * as job from '../../../src/ffi/layout/imb-job.js'
 import * as iovec from '../../../src/ffi/layout/iovec.js'
 import * as message from '../../../src/ffi/layout/message.js'
 import * as pollfd from '../../../src/ffi/layout/pollfd.js'
@@ -82,6 +83,54 @@ describe('structures', () => {
     const request = ffi.struct({ name: ffi.array('char', ifreq.IFNAMSIZ), union: map })
     expect(ffi.sizeof(request)).toBe(ifreq.IFREQ_LEN)
     expect(ffi.offsetof(request, 'union')).toBe(ifreq.IFR_FLAGS)
+  })
+
+  test('IMB_JOB, up to what releases of libIPSec_MB have in common', () => {
+    const type = ffi.struct({
+      enc_keys: 'uintptr_t',
+      dec_keys: 'uintptr_t',
+      key_len: 'uint64_t',
+      src: 'uintptr_t',
+      dst: 'uintptr_t',
+      cipher_offset: 'uint64_t',
+      cipher_len: 'uint64_t',
+      hash_offset: 'uint64_t',
+      hash_len: 'uint64_t',
+      iv: 'uintptr_t',
+      iv_len: 'uint64_t',
+      tag: 'uintptr_t',
+      tag_len: 'uint64_t',
+      hash_fields: ffi.array('uintptr_t', 3),
+      status: 'int',
+      cipher_mode: 'int',
+      direction: 'int',
+      hash_alg: 'int',
+      order: 'int',
+      user_data: 'uintptr_t',
+    })
+    for (const [field, at] of [
+      ['enc_keys', job.JOB_ENC_KEYS],
+      ['dec_keys', job.JOB_DEC_KEYS],
+      ['key_len', job.JOB_KEY_LEN],
+      ['src', job.JOB_SRC],
+      ['dst', job.JOB_DST],
+      ['cipher_offset', job.JOB_CIPHER_OFFSET],
+      ['cipher_len', job.JOB_CIPHER_LEN],
+      ['hash_offset', job.JOB_HASH_OFFSET],
+      ['hash_len', job.JOB_HASH_LEN],
+      ['iv', job.JOB_IV],
+      ['iv_len', job.JOB_IV_LEN],
+      ['tag', job.JOB_TAG],
+      ['tag_len', job.JOB_TAG_LEN],
+      ['hash_fields', job.JOB_HASH_FIELDS],
+      ['status', job.JOB_STATUS],
+      ['cipher_mode', job.JOB_CIPHER_MODE],
+      ['direction', job.JOB_DIRECTION],
+      ['hash_alg', job.JOB_HASH_ALG],
+      ['order', job.JOB_ORDER],
+    ] as const)
+      expect(ffi.offsetof(type, field), field).toBe(at)
+    expect(ffi.sizeof(type)).toBeLessThanOrEqual(job.JOB_LEN_MIN)
   })
 
   test('ioctl numbers are those of _IOW and _IOR', () => {
