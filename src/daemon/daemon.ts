@@ -136,6 +136,10 @@ class Daemon implements Controlled {
     return this.running().initiate(peer, child, timeoutMs)
   }
 
+  rekey(peer: string | undefined, child: string | undefined): number {
+    return this.running().rekey(peer, child)
+  }
+
   terminate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void> {
     return this.running().terminate(peer, child, timeoutMs)
   }

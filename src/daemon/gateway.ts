@@ -265,6 +265,21 @@ export class Gateway {
     })
   }
 
+  /**
+   * Has new SAs negotiated in the place of the current ones, as when their time were over.
+   * @returns how many children have SAs to replace
+   * @throws ControlError
+   */
+  rekey(peer: string | undefined, child: string | undefined): number {
+    const ids = new Set(this.chosen(peer, child).map((p) => p.id))
+    const current = this.running()
+      .dataplane.status()
+      .sas.filter((sa) => sa.direction === 'outbound' && ids.has(sa.policy))
+    for (const { direction, protocol, spi, policy } of current)
+      this.expire({ direction, protocol, spi, policy, limit: 'soft', cause: 'asked' })
+    return new Set(current.map((sa) => sa.policy)).size
+  }
+
   /** @throws ControlError */
   async terminate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void> {
     const policies = this.chosen(peer, child)

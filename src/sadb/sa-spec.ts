@@ -78,5 +78,6 @@ export interface Sadb {
 export interface SaExpiry extends SaKey {
   readonly policy: number
   readonly limit: 'soft' | 'hard'
-  readonly cause: 'time' | 'octets' | 'packets' | 'sequence'
+  /** `asked`: nothing was reached; somebody wants a new one. */
+  readonly cause: 'time' | 'octets' | 'packets' | 'sequence' | 'asked'
 }

@@ -11,6 +11,8 @@ export interface Controlled {
   status(): GatewayStatus
   /** Resolves when the child is up. @throws ControlError when it is not within `timeoutMs` */
   initiate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void>
+  /** Begins to replace the child's SAs; returns how many children have some. @throws ControlError */
+  rekey(peer: string | undefined, child: string | undefined): number
   /** Resolves when the peer's SAs are gone. @throws ControlError when there are none */
   terminate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void>
   /** Begins a clean stop; the answer is sent before the socket closes. */
@@ -50,9 +52,14 @@ export function controlCommands(daemon: Controlled): Readonly<Record<string, Com
       await daemon.initiate(textOf(request, 'ike'), textOf(request, 'child'), waitOf(request))
       return { success: 'yes' }
     },
+    rekey: (request) => {
+      refuseNumbers(request)
+      const matches = daemon.rekey(textOf(request, 'ike'), textOf(request, 'child'))
+      if (matches === 0) throw new ControlError('there is no SA to replace')
+      return { success: 'yes', matches: String(matches) }
+    },
     terminate: async (request) => {
-      if (request['child-id'] !== undefined || request['ike-id'] !== undefined)
-        throw new ControlError('SAs are terminated by name here; expected ike or child')
+      refuseNumbers(request)
       await daemon.terminate(textOf(request, 'ike'), textOf(request, 'child'), waitOf(request))
       return { success: 'yes' }
     },
@@ -65,6 +72,11 @@ export function controlCommands(daemon: Controlled): Readonly<Record<string, Com
       return { success: 'yes' }
     },
   }
+}
+
+function refuseNumbers(request: ViciMessage): void {
+  if (request['child-id'] !== undefined || request['ike-id'] !== undefined)
+    throw new ControlError('SAs go by name here; expected ike or child')
 }
 
 /** JSON in ASCII, in pieces that fit a vici value; joined they are the document. */

@@ -144,6 +144,14 @@ describe('commands', () => {
     await expect(client((c) => c.request('terminate', { 'ike-id': '1' }))).rejects.toThrow(/by name/)
   })
 
+  test('rekey says how many children it is about', async () => {
+    gateway.asked.length = 0
+    expect(await client((c) => c.request('rekey', { child: 'migration' }))).toMatchObject({ matches: '1' })
+    expect(gateway.asked).toEqual([['rekey', undefined, 'migration']])
+    await expect(client((c) => c.request('rekey', { child: 'down' }))).rejects.toThrow('no SA to replace')
+    await expect(client((c) => c.request('rekey', { 'child-id': '1' }))).rejects.toThrow(/by name/)
+  })
+
   test('shutdown is answered', async () => {
     gateway.asked.length = 0
     await client((c) => c.request('sallyport-shutdown'))
@@ -214,6 +222,7 @@ describe.skipIf(!swanctlThere)('strongSwan’s swanctl', () => {
   test('--initiate and --terminate', async () => {
     expect(await swanctl('--initiate', '--child', 'migration')).toContain('initiate completed successfully')
     expect(await swanctl('--terminate', '--ike', 'dom0-b')).toContain('terminate completed successfully')
+    expect(await swanctl('--rekey', '--child', 'migration')).toContain('rekey completed successfully')
     await expect(swanctl('--initiate', '--child', 'none')).rejects.toThrow(
       /initiate failed: no child is called none/,
     )

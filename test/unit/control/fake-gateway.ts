@@ -179,6 +179,11 @@ export class FakeGateway implements Controlled {
     if (args[1] === 'none') throw new ControlError('no child is called none')
   }
 
+  rekey(...args: unknown[]): number {
+    this.asked.push(['rekey', ...args])
+    return args[1] === 'down' ? 0 : 1
+  }
+
   async terminate(...args: unknown[]): Promise<void> {
     this.asked.push(['terminate', ...args])
   }
