@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { IOVEC_LEN, writeIovec } from '../../src/ffi/layout/iovec.js'
 import { MMSGHDR_LEN, MSG_DONTWAIT, MSG_IOV, MSG_IOVLEN } from '../../src/ffi/layout/message.js'
@@ -106,6 +107,7 @@ for (let now = started, flow = 0; now < end; now = performance.now(), flow = (fl
   sent += send(flow, count)
 }
 
+writeSync(1, `${JSON.stringify({ sent, timeouts })}\n`)
 // Behind everything that still waits somewhere, and often enough that one of them comes through.
 for (let i = 0; i < 10; i++) {
   Atomics.wait(pause, 0, 0, i === 0 ? 200 : 50)
@@ -113,4 +115,3 @@ for (let i = 0; i < 10; i++) {
   memory.view.setUint32(payload + 4, sent, true)
   c.sendmmsg(sockets[0]!.fd, memory.address + headers, 1, 0)
 }
-console.log(JSON.stringify({ sent, timeouts }))
