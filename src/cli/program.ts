@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { checkCommand } from './commands/check.js'
 import { downCommand } from './commands/down.js'
 import { genkeyCommand } from './commands/genkey.js'
+import { identityCommand } from './commands/identity.js'
 import { replayCommand } from './commands/replay.js'
 import { statusCommand } from './commands/status.js'
 import { upCommand } from './commands/up.js'
@@ -34,12 +35,18 @@ Examples:
     statusCommand(),
     checkCommand(),
     genkeyCommand(),
+    identityCommand(),
     replayCommand(),
   ])
     program.addCommand(command.helpOption('-h, --help', 'show help'))
-  for (const command of [program, ...program.commands])
+  for (const command of withSubcommands(program))
     command
       .exitOverride()
       .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'sallyport: ')) })
   return program
 }
+
+const withSubcommands = (command: Command): Command[] => [
+  command,
+  ...command.commands.flatMap((c) => withSubcommands(c as Command)),
+]

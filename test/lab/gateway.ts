@@ -26,6 +26,8 @@ export interface GatewaySettings {
   readonly dataplane?: Settings
   readonly tun?: Settings
   readonly log?: Settings
+  /** Each host has a key pair of its own instead of a K_ab with the other. */
+  readonly identities?: boolean
   /** Folder of a key log, by its name in the lab's folder. */
   readonly keyLog?: string
 }
@@ -37,6 +39,17 @@ export function makeKey(lab: Lab, name = 'ab.key'): string {
   return path
 }
 
+/** Makes a key pair for each host and the file of both public keys, with the product's own commands. */
+export function makeIdentities(lab: Lab): void {
+  if (existsSync(lab.path('public_keys'))) return
+  const lines = (['a', 'b'] as const).map((side) => {
+    const file = lab.path(`${side}.identity`)
+    lab.exec(side, process.execPath, SALLYPORT, 'identity', 'make', '-o', file)
+    return lab.exec(side, process.execPath, SALLYPORT, 'identity', 'show', file, '--id', hostName(side))
+  })
+  lab.file('public_keys', lines.join(''))
+}
+
 /** The configuration of one side, as YAML. Both sides get the same settings. */
 export function gatewayConfig(lab: Lab, side: Side, settings: GatewaySettings = {}): string {
   const [mine, theirs] = [ADDRESSES[side], ADDRESSES[other(side)]]
@@ -44,7 +57,11 @@ export function gatewayConfig(lab: Lab, side: Side, settings: GatewaySettings = 
   const inner = settings.transparent === true ? outer : settings.inner === 6 ? 'inner6' : 'inner4'
   const tunAddresses = settings.transparent === true ? [] : [`${mine.inner4}/32`, `${mine.inner6}/128`]
   const manual = settings.child?.manual !== undefined
-  const identities = manual ? {} : { id: hostName(other(side)), key_file: lab.path('ab.key') }
+  const own = settings.identities
+    ? { identity: lab.path(`${side}.identity`), public_keys: lab.path('public_keys') }
+    : {}
+  const key = settings.identities ? {} : { key_file: lab.path('ab.key') }
+  const identities = manual ? {} : { id: hostName(other(side)), ...key }
   const ike = { version: 1, proposals: ['aes128-sha256-ecp256'], ...settings.ike }
   const child = {
     protocol: 'esp',
@@ -54,7 +71,7 @@ export function gatewayConfig(lab: Lab, side: Side, settings: GatewaySettings = 
     ...settings.child,
   }
   return stringify({
-    host: { id: hostName(side), state: lab.path(`${side}.state`), control: controlSocket(lab, side) },
+    host: { ...own, id: hostName(side), state: lab.path(`${side}.state`), control: controlSocket(lab, side) },
     tun: { name: 'sally0', addresses: tunAddresses, ...settings.tun },
     log: { level: 'debug', format: 'json', ...settings.log },
     dataplane: { engine: 'auto', ...settings.dataplane },
@@ -101,7 +118,8 @@ export class Gateway {
 
   /** Writes the configuration, starts the daemon and waits until it serves. @throws Error with its log when it does not */
   static async start(lab: Lab, side: Side, settings: GatewaySettings | string = {}): Promise<Gateway> {
-    makeKey(lab)
+    if (typeof settings !== 'string' && settings.identities) makeIdentities(lab)
+    else makeKey(lab)
     const text = typeof settings === 'string' ? settings : gatewayConfig(lab, side, settings)
     const gateway = new Gateway(lab, side, lab.file(`${side}.yaml`, text))
     const deadline = performance.now() + START_MS
@@ -121,7 +139,8 @@ export class Gateway {
 
   /** Both daemons of a lab, with the same settings. */
   static async pair(lab: Lab, settings: GatewaySettings = {}): Promise<readonly [Gateway, Gateway]> {
-    makeKey(lab)
+    if (settings.identities) makeIdentities(lab)
+    else makeKey(lab)
     return Promise.all([Gateway.start(lab, 'a', settings), Gateway.start(lab, 'b', settings)])
   }
 

@@ -71,7 +71,7 @@ export function networkConfig(s: NetworkScenario): GatewayConfig {
   }
   return {
     file: 'test.yaml',
-    host: { id: undefined, state: s.state, control: '' },
+    host: { id: undefined, publicKey: undefined, state: s.state, control: '' },
     tun: {
       name: s.tun ?? 'sally0',
       addresses: (s.addresses ?? []).map((a) => ({

@@ -94,6 +94,13 @@ const others: Case[] = [
     transparent: true,
     child: { protocol: 'ah', mode: 'transport', proposals: ['aes128gmac'] },
   },
+  {
+    name: 'key pairs of the hosts’ own',
+    kind: 'esp',
+    identities: true,
+    child: esp,
+    peer: { encapsulation: 'raw' },
+  },
   { name: 'a plain PSK', kind: 'esp', peer: { dynamic_psk: 'off', encapsulation: 'raw' }, child: esp },
 ]
 

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import type { GatewayConfig, PeerSettings, PolicySettings } from '../../daemon/config/config.js'
 import { loadConfig, wipeConfig } from '../../daemon/config/load.js'
 import { probeEngines } from '../../daemon/engine-probe.js'
+import { identityFingerprint } from '../../ike/host-identity.js'
 import { formatIdentity } from '../../ike/identity.js'
 import { formatChildProposal, formatIkeProposal } from '../../ike/proposals.js'
 import { formatIp } from '../../wire/ip-address.js'
@@ -34,6 +35,7 @@ export function summarize(config: GatewayConfig) {
     file: config.file,
     host: {
       id: config.host.id ? formatIdentity(config.host.id) : undefined,
+      identity: config.host.publicKey && identityFingerprint(config.host.publicKey),
       state: config.host.state,
       control: config.host.control,
     },
@@ -123,6 +125,7 @@ function print(s: Summary): string {
     ...(s.keyLog === undefined ? [] : [keyLogWarning(s.keyLog), '']),
     facts([
       ['host', s.host.id ?? '-'],
+      ...(s.host.identity === undefined ? [] : [['identity', s.host.identity] as const]),
       ['control', s.host.control],
       ['state', s.host.state],
       ['tun', `${s.tun.name} ${s.tun.addresses.join(', ') || 'without address'}, MTU ${s.tun.mtu}`],

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, fchmodSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import { Command } from 'commander'
 import { wipe } from '../../bytes/octets.js'
 import { countsNonces, integrityInfo } from '../../crypto/algorithms.js'
-import { ConfigError, SystemError } from '../../errors.js'
+import { ConfigError } from '../../errors.js'
 import { formatKeyText, KEY_LEN, keyFingerprint, parseKeyText } from '../../ike/prephase/key.js'
 import { type ChildProposal, parseChildProposal } from '../../ike/proposals.js'
+import { writeNewSecretFile } from '../new-secret-file.js'
 
 interface Options {
   readonly output?: string
@@ -41,7 +41,7 @@ function genkey(options: Options): void {
     process.stdout.write(text)
     return
   }
-  writeNew(options.output, text)
+  writeNewSecretFile(options.output, text)
   const fingerprint = options.sa ? '' : `, fingerprint ${fingerprintOf(text)}`
   process.stdout.write(`${options.output}: written${fingerprint}\n`)
 }
@@ -110,32 +110,5 @@ function manualProposal(algorithms: string): ChildProposal {
     return parseChildProposal('ah', algorithms)
   } catch {
     return parseChildProposal('esp', algorithms)
-  }
-}
-
-/** Writes a file that was not there before, and that only its owner can read from its first moment on. */
-function writeNew(path: string, text: string): void {
-  let fd: number
-  try {
-    fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600)
-  } catch (error) {
-    const e = error as NodeJS.ErrnoException
-    if (e.code === 'EEXIST')
-      throw new ConfigError(`${path} exists and is not overwritten; remove it first, or name another file`)
-    throw new SystemError(
-      'open',
-      Math.abs(e.errno ?? 0),
-      `${path} cannot be written: ${e.code ?? e.message}`,
-      { cause: e },
-    )
-  }
-  try {
-    fchmodSync(fd, 0o600)
-    const octets = Buffer.from(text)
-    for (let at = 0; at < octets.length; ) at += writeSync(fd, octets, at)
-    octets.fill(0)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
   }
 }

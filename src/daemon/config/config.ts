@@ -32,6 +32,8 @@ export interface GatewayConfig {
 
 export interface HostSettings {
   readonly id: Identity | undefined
+  /** Of this host's own key pair, 64 octets. */
+  readonly publicKey: Uint8Array | undefined
   /** Directory of what must outlive the daemon: pre-phase timestamps. */
   readonly state: string
   /** Path of the control socket. */

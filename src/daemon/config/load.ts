@@ -1,9 +1,11 @@
 import { resolve } from 'node:path'
 import { wipe } from '../../bytes/octets.js'
+import { forgetIdentity } from '../../ike/host-identity.js'
 import { sameIp } from '../../wire/ip-address.js'
 import { isRecord } from './children.js'
 import type { GatewayConfig } from './config.js'
 import { crossCheck } from './cross-checks.js'
+import { readHostKeys } from './identities.js'
 import { type ResolvedPeer, resolvePeer } from './peers.js'
 import { rootSchema } from './schema.js'
 import { readSection } from './section.js'
@@ -53,11 +55,13 @@ function resolveConfig(source: YamlSource): GatewayConfig {
   const nextPolicy = () => ++policies
   // Without a host section that reads, its id is not known: that is said once, not at every peer.
   const hostId = root ? root.host.id : { type: 0, value: new Uint8Array() }
+  const keys = readHostKeys(source, root?.host)
   if (isRecord(raw))
     for (const [name, value] of Object.entries(raw)) {
-      const peer = resolvePeer(source, name, value, hostId, nextPolicy)
+      const peer = resolvePeer(source, name, value, { id: hostId, keys }, nextPolicy)
       if (peer) peers.push(peer)
     }
+  if (keys.identity) forgetIdentity(keys.identity)
   crossCheck(source, peers)
   for (const [i, a] of root?.tun.addresses.entries() ?? [])
     if (peers.some((p) => sameIp(p.settings.local, a.address)))
@@ -75,7 +79,7 @@ function resolveConfig(source: YamlSource): GatewayConfig {
   const { host, tun, log, dataplane, key_log } = root!
   return {
     file: source.file,
-    host: { id: host.id, state: host.state, control: host.control },
+    host: { id: host.id, publicKey: keys.identity?.publicKey, state: host.state, control: host.control },
     tun,
     log,
     dataplane: {

@@ -8,6 +8,7 @@ import type { SaSpec } from '../../sadb/sa-spec.js'
 import { checkChild, childConfig, parseAll, policyOf, readChildren, refuseKeysOfManual } from './children.js'
 import type { PeerSettings, PolicySettings } from './config.js'
 import { NAME_EXPECTED, NAME_PATTERN } from './fields.js'
+import { type HostKeys, identityKey } from './identities.js'
 import { KeyFileRefusal, keyFilePath, readKeyFile } from './key-file.js'
 import { resolveManual } from './manual.js'
 import type { KeyPath } from './problems.js'
@@ -17,6 +18,12 @@ import { readSection } from './section.js'
 import type { YamlSource } from './yaml-source.js'
 
 const DEFAULT_IKE_PROPOSALS = ['aes256-sha256-ecp256', 'aes128-sha256-modp2048']
+
+/** What peers take from the host's section. */
+export interface Host {
+  readonly id: Identity | undefined
+  readonly keys: HostKeys
+}
 
 /** A peer as far as it could be read. `ike` and `manual` are absent or empty where problems were noted. */
 export interface ResolvedPeer {
@@ -30,14 +37,14 @@ export interface ResolvedPeer {
 
 /**
  * Reads and resolves one peer; undefined when its own section has problems.
- * @param hostId default of the local identity
+ * @param host default of the local identity, and what the host has for peers without a key of their own
  * @param nextPolicy gives the next free policy id
  */
 export function resolvePeer(
   source: YamlSource,
   name: string,
   value: unknown,
-  hostId: Identity | undefined,
+  host: Host,
   nextPolicy: () => number,
 ): ResolvedPeer | undefined {
   const path = ['peers', name]
@@ -67,7 +74,7 @@ export function resolvePeer(
     }
   }
   const keyed = children.some((c) => !c.section.manual)
-  const ike = keyed ? ikePeer(source, path, name, section, hostId, ikeChildren) : undefined
+  const ike = keyed ? ikePeer(source, path, name, section, host, ikeChildren) : undefined
   if (!keyed && children.length > 0) refuseKeysWithoutIke(source, path)
   const settings: PeerSettings = {
     name,
@@ -80,7 +87,7 @@ export function resolvePeer(
 }
 
 function refuseKeysWithoutIke(source: YamlSource, path: KeyPath): void {
-  for (const key of ['id', 'local_id', 'key_file', 'dynamic_psk', 'ike'])
+  for (const key of ['id', 'local_id', 'key_file', 'public_key', 'dynamic_psk', 'ike'])
     if (source.has([...path, key]))
       source.problem(
         [...path, key],
@@ -94,10 +101,10 @@ function ikePeer(
   path: KeyPath,
   name: string,
   p: PeerSection,
-  hostId: Identity | undefined,
+  host: Host,
   children: readonly ChildConfig[],
 ): IkePeerConfig | undefined {
-  const localId = p.local_id ?? hostId
+  const localId = p.local_id ?? host.id
   if (!localId)
     source.problem(
       [...path, 'local_id'],
@@ -115,7 +122,7 @@ function ikePeer(
       )
     return proposal
   })
-  const key = loadKey(source, path, p)
+  const key = loadKey(source, path, p, host.keys)
   if (!localId || !p.id || !proposals || !key || p.ike.version !== 1) {
     wipe(key)
     return undefined
@@ -139,15 +146,11 @@ function ikePeer(
 }
 
 /** K_ab, or with `dynamic_psk: off` a plain PSK, which may as well be a key made by genkey. */
-function loadKey(source: YamlSource, path: KeyPath, p: PeerSection): Uint8Array | undefined {
+function loadKey(source: YamlSource, path: KeyPath, p: PeerSection, keys: HostKeys): Uint8Array | undefined {
   const at = [...path, 'key_file']
-  if (p.key_file === undefined) {
-    source.problem(
-      at,
-      'is missing; expected the path of the key that this host shares with the peer, relative to this file',
-    )
-    return undefined
-  }
+  if (p.key_file === undefined) return identityKey(source, path, p, keys)
+  if (p.public_key !== undefined)
+    source.problem([...path, 'public_key'], 'stands beside key_file; expected one of the two', 'key')
   const file = keyFilePath(source.file, p.key_file)
   let content: Buffer | undefined
   try {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parsePublicKey } from '../../ike/host-identity.js'
 import { parseIdentity } from '../../ike/identity.js'
 import { REPLAY_WINDOW_MAX } from '../../ipsec/replay-window.js'
 import {
@@ -69,6 +70,8 @@ const selector = () =>
 
 const hostSchema = mapping({
   id: identity().optional(),
+  identity: keyPath().optional(),
+  public_keys: keyPath().optional(),
   state: absolutePath(1024).prefault(DEFAULT_STATE),
   control: absolutePath(SOCKET_PATH_MAX).prefault(DEFAULT_CONTROL),
 })
@@ -136,6 +139,7 @@ export const peerSchema = mapping({
   local: underlay(),
   remote: underlay(),
   key_file: keyPath().optional(),
+  public_key: text('a public key, which sallyport identity show prints', (v) => parsePublicKey(v)).optional(),
   dynamic_psk: oneOf('hardened', 'classic', 'off').prefault('hardened'),
   ike: mapping({
     version: integer(1, 2, '1 or 2').prefault(1),

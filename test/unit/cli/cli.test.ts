@@ -45,7 +45,7 @@ describe('help and usage', () => {
 
   test('every command has --help with an example', async () => {
     const names = buildProgram().commands.map((c) => c.name())
-    expect(names).toEqual(['up', 'down', 'status', 'check', 'genkey', 'replay'])
+    expect(names).toEqual(['up', 'down', 'status', 'check', 'genkey', 'identity', 'replay'])
     for (const name of ['', ...names]) {
       const { status, out } = await cli(...(name ? [name] : []), '--help')
       expect(status).toBe(0)
@@ -199,5 +199,37 @@ describe('commands that need a daemon', () => {
       /^sallyport: control socket .*: no daemon answers there; start one with: sallyport up -c FILE/,
     )
     expect(existsSync(join(folder, 'none'))).toBe(false)
+  })
+})
+
+describe('identity', () => {
+  test('make writes a secret file, show gives its public key', async () => {
+    const file = join(folder, 'id.key')
+    const { status, out } = await cli('identity', 'make', '-o', file)
+    expect({ status, out }).toEqual({ status: 0, out: `${file}: written\n` })
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    const shown = await cli('identity', 'show', file, '--id', 'dom0-a.example')
+    expect(shown.out).toMatch(/^dom0-a\.example [A-Za-z0-9+/]{86}==\n$/)
+    expect(readFileSync(file, 'utf8')).toContain(`# public key: ${shown.out.split(' ')[1]}`)
+    expect((await cli('identity', 'show', file)).out).toBe(shown.out.split(' ')[1])
+    expect((await cli('identity', 'show', file, '--fingerprint')).out).toMatch(/^[0-9a-f]{16}\n$/)
+    const secret = readFileSync(file, 'utf8').trim().split(' ').at(-1)!
+    expect(shown.out).not.toContain(secret)
+  })
+
+  test('an existing file is left alone; a K_ab is no identity; --id must be one', async () => {
+    const file = join(folder, 'k.key')
+    await cli('genkey', '-o', file)
+    const before = readFileSync(file, 'utf8')
+    expect(await cli('identity', 'make', '-o', file)).toMatchObject({ status: 2, out: '' })
+    expect(readFileSync(file, 'utf8')).toBe(before)
+    const shown = await cli('identity', 'show', file)
+    expect(shown).toMatchObject({ status: 2, out: '' })
+    expect(shown.err).toMatch(/k\.key: not an identity; make one with: sallyport identity make -o FILE/)
+    expect((await cli('identity', 'show', file, '--id', 'a b')).err).toMatch(/--id a b: expected an identity/)
+    expect((await cli('identity', 'show', join(folder, 'none'))).err).toMatch(
+      /does not exist.*identity make -o/,
+    )
+    expect((await cli('identity')).status).toBe(2)
   })
 })

@@ -2,6 +2,7 @@ import { copyFileSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadConfig, wipeConfig } from '../../../src/daemon/config/load.js'
+import { formatIdentityFile, formatPublicKey, identityOf } from '../../../src/ike/host-identity.js'
 import { Scenario } from './scenario.js'
 
 const FOLDER = join(import.meta.dirname, '../../../config')
@@ -15,6 +16,13 @@ beforeAll(() => {
     for (const m of text.matchAll(/^[^#\n]*key_file: (\S+)/gm)) s.key(m[1]!)
     copyFileSync(join(FOLDER, name), join(s.folder, name))
   }
+  s.write('identity.key', formatIdentityFile(new Uint8Array(32).fill(1)))
+  const publicKey = (n: number) => formatPublicKey(identityOf(new Uint8Array(32).fill(n)).publicKey)
+  s.write(
+    'public_keys',
+    ['b', 'c'].map((x, i) => `dom0-${x}.pool.example ${publicKey(i + 2)}\n`).join(''),
+    0o644,
+  )
   s.write(
     'manual.keys',
     `0x1001 encryption ${'a1'.repeat(16)}\n0x1001 integrity ${'a2'.repeat(32)}\n` +
@@ -25,6 +33,7 @@ afterAll(() => s.remove())
 
 test('every deployment has an example', () => {
   expect(examples.sort()).toEqual([
+    'identity-pool.yaml',
     'manual-sas.yaml',
     'paper.yaml',
     'three-host-pool.yaml',
