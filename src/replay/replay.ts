@@ -147,7 +147,8 @@ export class Replay {
     if (verdict === DROP.UNKNOWN_SPI) {
       const peek = peekIpsec(b, from, available)
       const entry = peek && this.setUp(peek)
-      return entry ? this.open(entry.host, b, from, available) : verdict
+      if (entry) return this.open(entry.host, b, from, available)
+      return peek && this.known.has(nameOf(peek.protocol, peek.spi)) ? DROP.WRONG_DESTINATION : verdict
     }
     if (verdict === DROP.BAD_NEXT_HEADER) {
       // Authentic, and no IP packet inside: an SA whose mode its key file does not tell is one of transport mode then.
@@ -233,10 +234,10 @@ export class Replay {
     const { udp, ...rest } = hints
     const spec = specOf(given, 'inbound', udp ? { ...rest, udp } : rest)
     const sa = createInboundSa(spec, engines, this.slab, { nowMs: 0 })
-    // A capture may begin anywhere: the packets in front of its first one were not seen.
+    // A capture may begin anywhere, and not with its lowest number: a window's width in front of it everything is new.
     if (keyed.esn && keyed.esnHigh > 0) {
-      if (peek.sequence > 0) sa.replay.startAt(keyed.esnHigh, peek.sequence - 1)
-      else sa.replay.startAt(keyed.esnHigh - 1, 0xffff_ffff)
+      const low = peek.sequence - spec.replayWindow
+      sa.replay.startAt(low < 0 ? keyed.esnHigh - 1 : keyed.esnHigh, low >>> 0)
     }
     if (old) this.entries.delete(old)
     host.sad.addInbound(sa)
