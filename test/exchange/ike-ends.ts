@@ -1,5 +1,5 @@
 import type { ChildConfig, IkePeerConfig } from '../../src/ike/config.js'
-import type { Endpoint } from '../../src/ike/environment.js'
+import type { Endpoint, IkeSaKeys } from '../../src/ike/environment.js'
 import { Ike, type IkeOptions } from '../../src/ike/ike.js'
 import { parseChildProposal, parseIkeProposal } from '../../src/ike/proposals.js'
 import type { SaKey, SaSpec } from '../../src/sadb/sa-spec.js'
@@ -57,6 +57,12 @@ export class IkeEnvironmentTwin extends VirtualEnvironment {
   /** When a packet last came in on an inbound SPI. */
   readonly inboundAt = new Map<number, number>()
 
+  /** What a key log would have. */
+  readonly keys: IkeSaKeys[] = []
+
+  keyLog(keys: IkeSaKeys): void {
+    this.keys.push(structuredClone(keys))
+  }
   override addSa(sa: SaSpec): void {
     super.addSa(structuredClone(sa))
   }

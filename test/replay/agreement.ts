@@ -20,6 +20,7 @@ export function expectTsharkAgrees(
     const hidden = scene.settings.child?.mode === 'transport' ? 20 : 0
     expect(tsharkInner(wire, keys, !esn)).toEqual(packets.map((p) => p.subarray(hidden).toString('hex')))
   }
+  if (scene.manual !== undefined) return
   const ike = tsharkIke(wire, keys)
   // Main Mode: identity and hash. Quick Mode: hash, SA, proposal, transform, nonce, identities.
   expect(ike.slice(0, 2)).toEqual([expect.stringMatching(/^2 5,8/), expect.stringMatching(/^2 5,8/)])

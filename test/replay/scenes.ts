@@ -1,10 +1,11 @@
 import type { ChildProcess } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { missingStrongswan, Strongswan } from '../interop/strongswan.js'
 import { controlSocket, Gateway, type GatewaySettings, keyLogOf } from '../lab/gateway.js'
 import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
+import { SALLYPORT } from '../lab/root.js'
 import { transferImage } from '../lab/transfer.js'
 import { type ArrivedPacket, packetsOf } from './captured.js'
 
@@ -18,6 +19,8 @@ export interface Scene {
   readonly settings: GatewaySettings
   /** The peer is a strongSwan with these proposals for IKE and ESP; else sallyport, with `settings`. */
   readonly strongswan?: readonly [string, string]
+  /** Manual SAs with these algorithms. */
+  readonly manual?: string
   /** AH has no keys in Wireshark. */
   readonly tshark: boolean
   /** Nonces are counted from one, so that what is protected again is what was captured: CBC and strongSwan do otherwise. */
@@ -93,6 +96,13 @@ export const SCENES: readonly Scene[] = [
       child: { protocol: 'ah', mode: 'tunnel', proposals: ['sha512'] },
     },
     tshark: false,
+  },
+  {
+    name: 'manual',
+    inner: 4,
+    settings: { dataplane: single, peer: { encapsulation: 'raw' } },
+    manual: 'aes256-sha384',
+    tshark: true,
   },
   {
     name: 'strongswan-gcm',
@@ -173,7 +183,36 @@ export function addressesOf(scene: Scene): readonly [string, string] {
 function gatewayOf(lab: Lab, scene: Scene, side: Side): Promise<Gateway> {
   if (scene.strongswan) return Gateway.start(lab, side, towardsStrongswan(lab, scene.strongswan))
   const { inner, settings } = scene
+  if (scene.manual !== undefined)
+    return Gateway.start(lab, side, {
+      inner,
+      ...settings,
+      child: manualChild(lab, side, scene.manual),
+      keyLog: 'keys',
+    })
   return Gateway.start(lab, side, { inner, ...settings, ike: { ...small, ...settings.ike }, keyLog: 'keys' })
+}
+
+function manualChild(lab: Lab, side: Side, algorithms: string): Readonly<Record<string, unknown>> {
+  const keys_file = lab.path('manual.keys')
+  const spis = [0x1001, 0x1002]
+  if (!existsSync(keys_file))
+    lab.exec(
+      'a',
+      process.execPath,
+      SALLYPORT,
+      'genkey',
+      '-o',
+      keys_file,
+      ...spis.flatMap((spi) => ['--sa', `${spi}:${algorithms}`]),
+    )
+  const [spi, theirs] = side === 'a' ? spis : spis.toReversed()
+  return {
+    manual: [
+      { direction: 'outbound', spi, algorithms, keys_file },
+      { direction: 'inbound', spi: theirs, algorithms, keys_file },
+    ],
+  }
 }
 
 async function traffic(lab: Lab, scene: Scene, a: Gateway): Promise<void> {

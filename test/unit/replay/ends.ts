@@ -53,9 +53,9 @@ export function play(replay: Replay, packets: readonly Buffer[], timeNs?: (i: nu
 export function replayOf(
   keys: readonly KeyedSa[],
   more: Partial<ReplayOptions> = {},
-  with_: readonly CryptoEngine[] = engines,
+  by: readonly CryptoEngine[] = engines,
 ): Replay {
-  return new Replay({ keys, engines: with_, slab: plainSlab(REPLAY_SLAB_LEN), ...more })
+  return new Replay({ keys, engines: by, slab: plainSlab(REPLAY_SLAB_LEN), ...more })
 }
 
 /** An IPv4 or IPv6 packet in fragments of `size` octets of payload, a multiple of 8. */

@@ -1,0 +1,34 @@
+import { describe, expect, test } from 'vitest'
+import { hex } from '../../src/bytes/octets.js'
+import { convergence, twoIkes } from './ike-ends.js'
+
+describe('keys for a key log', () => {
+  test('both ends tell the same key of an IKE SA, once, and no log line has it', () => {
+    const ends = twoIkes({ config: { dynamicPsk: 'hardened' } })
+    const { network, a, b } = ends
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    expect(convergence(ends)).toEqual([])
+    const [keys, ...more] = a.env.keys
+    expect(more).toEqual([])
+    expect(b.env.keys).toEqual([keys])
+    expect(keys).toMatchObject({ version: 1 })
+    const { initiatorSpi, encryptionKey } = keys as { initiatorSpi: Uint8Array; encryptionKey: Uint8Array }
+    // The cookie is what the messages begin with, the key that of aes128.
+    expect(hex(network.sent.at(-1)!.message.subarray(0, 8))).toBe(hex(initiatorSpi))
+    expect(encryptionKey).toHaveLength(16)
+    for (const { env } of [a, b]) expect(env.logged(hex(encryptionKey))).toBe(false)
+  })
+
+  test('each of an exchange that fails, too: that is when one wants to look', () => {
+    const { network, a, b } = twoIkes({
+      config: { dynamicPsk: 'off' },
+      b: { key: new Uint8Array(32).fill(9) },
+    })
+    a.ike.acquire(network.now, 1)
+    network.runFor(5_000)
+    expect(a.env.keys).toHaveLength(1)
+    expect(b.env.keys).toHaveLength(1)
+    expect(a.env.keys).not.toEqual(b.env.keys)
+  })
+})
