@@ -42,6 +42,7 @@ export function formatStatus(s: GatewayStatus): string {
   const errors = s.peers.filter((peer) => peer.ike?.lastError !== undefined)
   if (errors.length > 0)
     parts.push(facts(errors.map((peer) => [`last error of ${peer.name}`, lastError(peer)] as const)))
+  for (const path of s.paths) parts.push(`path MTU to ${path.remote}: ${path.mtu}, as a router says`)
   parts.push(counts('DROPPED BY', 'PACKETS', s.drops, 'nothing was dropped'))
   if (Object.keys(s.events).length > 0) parts.push(counts('CONTROL EVENT', 'COUNT', s.events, ''))
   return parts.join('\n\n')

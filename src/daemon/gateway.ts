@@ -111,6 +111,9 @@ export class Gateway {
         expire: (expiry) => this.expire(expiry),
         ike: (local, remote, message) => this.drive((ike, now) => ike.receive(now, local, remote, message)),
         refused: (key, reason) => this.refused(key, reason),
+        pathMtu: (paths) => {
+          for (const { remote, mtu } of paths) this.log.info({ remote: formatIp(remote), mtu }, 'path MTU')
+        },
         stepBack: (feature, reason) => {
           this.events.add('offload.step-back')
           this.log.warn({ feature, reason }, 'offload switched off')
@@ -138,6 +141,7 @@ export class Gateway {
   private startNetwork(): void {
     this.network = HostNetwork.apply(this.config, this.log)
     this.undo.push('network settings', () => this.revertNetwork())
+    this.dataplane?.setMtus(this.network.plan.mtu, this.network.plan.ways)
   }
 
   private async startIke(): Promise<void> {

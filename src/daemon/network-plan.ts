@@ -43,6 +43,8 @@ export interface NetworkPlan {
   readonly filter: NftTable
   /** Underlay devices whose reverse path filter must not be strict. */
   readonly loose: readonly string[]
+  /** MTU of the underlay towards each peer, as far as it is known. */
+  readonly ways: readonly { readonly remote: IpAddress; readonly mtu: number }[]
   /** What the operator should know. */
   readonly warnings: readonly string[]
 }
@@ -64,6 +66,10 @@ export function planNetwork(config: GatewayConfig, facts: HostFacts): NetworkPla
       .map((family) => ({ family, mark: fwmark, table, priority: RULE_PRIORITY })),
     filter: failClosedTable(config),
     loose: looseDevices(exposed, facts),
+    ways: config.peers.flatMap(({ remote }) => {
+      const mtu = facts.underlay(remote)?.mtu
+      return mtu === undefined ? [] : [{ remote, mtu }]
+    }),
     warnings: [...unreachable(config, facts), ...wholeAddresses(config)],
   }
 }

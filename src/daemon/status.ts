@@ -26,6 +26,8 @@ export interface GatewayStatus {
   readonly counters: DataplaneStatus['counters']
   /** Packets of the data path that were dropped, by cause. */
   readonly drops: DataplaneStatus['drops']
+  /** Ways to peers that carry less than this host's routes say, as routers have told. */
+  readonly paths: readonly { readonly remote: string; readonly mtu: number }[]
   /** Messages of the control plane that were refused or lost, by cause. */
   readonly events: Readonly<Record<string, number>>
   readonly peers: readonly PeerView[]
@@ -102,6 +104,7 @@ export function gatewayStatus(s: StatusSources): GatewayStatus {
     features: dataplane.features,
     counters: dataplane.counters,
     drops: dataplane.drops,
+    paths: s.dataplane.paths.map(({ remote, mtu }) => ({ remote: formatIp(remote), mtu })),
     events: s.events,
     peers: config.peers.map((peer) => peerView(s, peer)),
   }

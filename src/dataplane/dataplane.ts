@@ -3,16 +3,20 @@ import type { EngineReport } from '../crypto/select.js'
 import type { EngineName } from '../crypto/types.js'
 import { InternalError } from '../errors.js'
 import { DROP_NAMES } from '../ipsec/drop.js'
+import type { PathMtu, Way } from '../ipsec/path-mtu.js'
 import { closeFd } from '../net/fd.js'
-import { openRawSocket, openUdpSocket, sendDatagram } from '../net/open-socket.js'
+import { openRawSocket, openTooBigSocket, openUdpSocket, sendDatagram } from '../net/open-socket.js'
 import { openTun, type TunOffload } from '../net/tun.js'
 import { Wakeup } from '../net/wakeup.js'
 import type { PolicySpec, Sadb, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
+import { ICMP, ICMPV6 } from '../wire/icmp.js'
 import { NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import { Counters, LANE_COUNTERS, type LaneCounter, SA_SLOTS } from './counters.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
 
+/** Octets for ICMP messages that nobody has asked for. */
+const ICMP_BUFFER = 64 * 1024
 const ESP = 50
 const AH = 51
 /** How long a lane has to say that it is ready, or that it has stopped. */
@@ -32,6 +36,8 @@ export interface DataplaneListener {
   ike(local: Endpoint, remote: Endpoint, message: Uint8Array): void
   /** An SA that could not be installed. */
   refused(key: SaKey, reason: string): void
+  /** A router says that the way to a peer carries less, or that was long ago. */
+  pathMtu(paths: readonly PathMtu[]): void
   /** An offload that misbehaved and was switched off. */
   stepBack(feature: string, reason: string): void
   /** The lane is gone: nothing is carried any more. The daemon stops, its fail-closed rules stay. */
@@ -81,6 +87,8 @@ export interface DataplaneStatus {
   /** Drops by cause; causes that never happened are absent. */
   readonly drops: Readonly<Record<string, number>>
   readonly sas: readonly SaStatus[]
+  /** Ways to peers that routers have told the MTU of. */
+  readonly paths: readonly PathMtu[]
 }
 
 interface Installed {
@@ -107,6 +115,7 @@ export class Dataplane implements Sadb {
   private readonly freeSlots: number[] = []
   private features: Record<string, boolean>
   private engines: readonly EngineReport[] = []
+  private paths: readonly PathMtu[] = []
   private stopping: (() => void) | undefined
   private stopped = false
   /** The worker thread is gone: nobody answers any more. */
@@ -205,6 +214,9 @@ export class Dataplane implements Sadb {
       case 'refused':
         this.forget(message.key)
         return this.listener.refused(message.key, message.reason)
+      case 'pathMtu':
+        this.paths = message.paths
+        return this.listener.pathMtu(message.paths)
       case 'stepBack':
         this.features = { ...this.features, [message.feature]: false }
         return this.listener.stepBack(message.feature, message.reason)
@@ -218,6 +230,11 @@ export class Dataplane implements Sadb {
     this.port.postMessage(message)
     Atomics.store(this.mail, MAIL, 1)
     this.wakeup.wake()
+  }
+
+  /** @param tun MTU of the TUN device @param ways MTU of the underlay towards each peer, as its routes have it */
+  setMtus(tun: number, ways: readonly Way[]): void {
+    this.post({ op: 'mtus', tun, ways })
   }
 
   addPolicy(policy: PolicySpec): void {
@@ -286,6 +303,7 @@ export class Dataplane implements Sadb {
     }
     const counters = {} as Record<LaneCounter, number>
     for (const name of LANE_COUNTERS) counters[name] = this.counters.get(name)
+    const { paths } = this
     const now = performance.now()
     const sas = [...this.installed.values()].map(({ spec, slot, addedMs }): SaStatus => {
       const { encryption, integrity, ...rest } = spec
@@ -303,7 +321,7 @@ export class Dataplane implements Sadb {
         idleMs: lastUse === 0 ? undefined : Math.max(0, performance.timeOrigin + now - lastUse),
       }
     })
-    return { tun: this.tunName, features: this.features, engines: this.engines, counters, drops, sas }
+    return { tun: this.tunName, features: this.features, engines: this.engines, counters, drops, sas, paths }
   }
 
   /** Ends the lane and closes every descriptor; the TUN device goes with them. Safe to call again. */
@@ -360,11 +378,22 @@ function open(options: DataplaneOptions): Opened {
       fds.push(udp.fd)
       const gso = options.offload.udpGso && udp.gso
       sockets.push({ ...udp, kind: 'udp', protocol: 17, local, gso })
+      const icmp = openTooBigSocket({ local, receiveBuffer: ICMP_BUFFER })
+      fds.push(icmp.fd)
       for (const protocol of [ESP, AH]) {
-        const raw = openRawSocket({ local, protocol, mark: options.fwmark, headerIncluded: true })
+        const raw = openRawSocket({
+          local,
+          protocol,
+          mark: options.fwmark,
+          headerIncluded: true,
+          // DF is in our own header. What the kernel has learnt of the path may be a forger's word.
+          df: 'probe',
+        })
         fds.push(raw.fd)
         sockets.push({ ...raw, kind: 'raw', protocol, local, gro: false, gso: false })
       }
+      const protocol = icmp.family === 4 ? ICMP : ICMPV6
+      sockets.push({ ...icmp, kind: 'raw', protocol, local, gro: false, gso: false })
     }
     const wakeup = Wakeup.open()
     const udp = sockets.filter((s) => s.kind === 'udp')

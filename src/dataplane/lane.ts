@@ -7,11 +7,14 @@ import { type EngineSelection, selectEngines } from '../crypto/select.js'
 import { nativeSlab } from '../ffi/slab.js'
 import { ACQUIRE, DROP } from '../ipsec/drop.js'
 import { Inbound, REBUILD_SLACK } from '../ipsec/inbound.js'
+import { FRAGMENT_HEADER_ROOM, Ipv4Fragmenter } from '../ipsec/ipv4-fragmenter.js'
 import { Outbound } from '../ipsec/outbound.js'
+import { PathMtus } from '../ipsec/path-mtu.js'
 import { createInboundSa, createOutboundSa, type OutboundSa } from '../ipsec/sa.js'
 import { SA_CELLS } from '../ipsec/sa-use.js'
 import { Sad } from '../ipsec/sad.js'
 import { Spd } from '../ipsec/spd.js'
+import { clampMss } from '../ipsec/tcp-mss.js'
 import { NativeIoVectors } from '../net/iovectors.js'
 import { disableUdpGro } from '../net/open-socket.js'
 import { NativePacketSocket } from '../net/packet-socket.js'
@@ -21,7 +24,9 @@ import { NativeTunQueue } from '../net/tun-queue.js'
 import type { RxBatch, TunQueue } from '../net/types.js'
 import { Wakeup } from '../net/wakeup.js'
 import type { SaKey, SaSpec } from '../sadb/sa-spec.js'
+import { ICMP, ICMPV6 } from '../wire/icmp.js'
 import { IKE_MESSAGE_MAX, NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
+import { IPV4_TOTAL_MAX } from '../wire/ipv4.js'
 import { NATT, nattKind } from '../wire/udp.js'
 import {
   VNET_GSO_NONE,
@@ -32,10 +37,11 @@ import {
   vnetGsoType,
   vnetNeedsChecksum,
 } from '../wire/virtio-net-hdr.js'
-import { coalescerHeaderRoom, SEGMENTS_MAX } from './coalescing.js'
+import { coalescerHeaderRoom, SEGMENTS_MAX, TCP } from './coalescing.js'
 import { C, Counters } from './counters.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
 import { FaultCount, JoinedSlotWatch } from './offload-watch.js'
+import { FRAGMENT, OVERSIZE_ROOM, Oversize } from './oversize.js'
 import { PendingPackets, pendingRoom } from './pending.js'
 import { completeChecksum, SEGMENT_HEADER_MAX, Segmenter } from './segmentation.js'
 import { TunWriter } from './tun-writer.js'
@@ -59,6 +65,8 @@ const GRO_SLOTS = 64
 const GRO_SLOT = 65_536
 const PLAIN_SLOTS = 64
 const PLAIN_SLOT = 9_600
+const ICMP_SLOTS = 8
+const ICMP_SLOT = 2_048
 /** Octets in front of each slot: headers that are made for what has none (IPv6, vnet) go there. */
 const HEAD_ROOM = 64
 /** Inner packets of UDP-encapsulated transport mode, of one batch: the kernel joins at most 64 datagrams a slot. */
@@ -68,6 +76,8 @@ const REBUILD_ROOM = Math.max(
 )
 /** IKE messages handed to the main thread each HOUSEKEEPING_MS; more are dropped and counted. */
 const IKE_BUDGET = 256
+/** ICMP messages looked at in the same time. */
+const ICMP_BUDGET = 64
 const HOUSEKEEPING_MS = 100
 const ACQUIRE_INTERVAL_MS = 1_000
 const IDLE_POLL_MS = 500
@@ -114,6 +124,11 @@ export class Lane {
   private readonly segmenter: Segmenter
   private readonly writer: TunWriter
   private readonly pending: PendingPackets
+  private readonly pathMtus: PathMtus
+  private readonly oversize: Oversize
+  private readonly fragmenter: Ipv4Fragmenter
+  /** MTU of the TUN device; 0 = not told yet. */
+  private tunMtu = 0
   private readonly routes = new Map<OutboundSa, Route>()
   /** When an SA was last asked for, by policy. */
   private readonly acquired = new Map<number, number>()
@@ -123,6 +138,7 @@ export class Lane {
   private out: number
   private nowMs = 0
   private ikeLeft = IKE_BUDGET
+  private icmpLeft = ICMP_BUDGET
   /** Of large packets from the TUN. */
   private readonly vnetFaults = new FaultCount()
   /** TUN_F_ bits of the device. */
@@ -143,6 +159,8 @@ export class Lane {
     const joinHeaders = plan.take(coalescerHeaderRoom)
     // The vnet header ends where a cache line begins, so that the packet starts on one.
     const tunAt = plan.take(64 + TUN_PACKET_MAX + TAIL_ROOM) + 64
+    const oversizeAt = plan.take(OVERSIZE_ROOM)
+    const fragmentHeader = plan.take(FRAGMENT_HEADER_ROOM)
     const pendingAt = plan.take(pendingRoom + TAIL_ROOM)
     this.outBase = plan.take(OUT_ROOM + SEALED_MAX)
     this.out = this.outBase
@@ -168,6 +186,9 @@ export class Lane {
       stepBack: (feature, reason) => this.post({ op: 'stepBack', feature, reason }),
     })
     this.pending = new PendingPackets(this.slab, pendingAt)
+    this.pathMtus = new PathMtus(this.slab, this.sad)
+    this.oversize = new Oversize(this.slab, oversizeAt, (at, length) => this.writer.writeOne(at, length))
+    this.fragmenter = new Ipv4Fragmenter(this.slab, fragmentHeader)
 
     this.wakeup = new Wakeup(options.wakeFd)
     this.poller = new Poller(2 + options.sockets.length)
@@ -276,14 +297,30 @@ export class Lane {
     if (length < 0) return this.drop(length)
     const sa = this.outbound.sa!
     const route = this.routes.get(sa)!
-    if (segmentSize === 0) return this.seal(sa, route, at, length)
+    let size = segmentSize
+    if (length > sa.innerMtu) {
+      size = this.oversize.judge(at, this.outbound.packet, sa.innerMtu, segmentSize)
+      if (size === FRAGMENT) return this.sealFragments(sa, route, at, length)
+      if (size < 0) return this.drop(size)
+    }
+    if (size === 0) {
+      const { packet } = this.outbound
+      if (packet.protocol === TCP) clampMss(this.slab.bytes, at, packet, sa.mssLimit(packet.version))
+      return this.seal(sa, route, at, length)
+    }
     const { segmenter } = this
-    if (!segmenter.begin(at, length, segmentSize)) {
+    if (!segmenter.begin(at, length, size)) {
       this.vnetFault()
       return this.drop(DROP.UNSEGMENTABLE)
     }
     this.vnetFaults.succeeded()
     while (segmenter.next()) this.seal(sa, route, segmenter.at, segmenter.length)
+  }
+
+  private sealFragments(sa: OutboundSa, route: Route, at: number, length: number): void {
+    const { fragmenter } = this
+    if (!fragmenter.begin(at, length, sa.innerMtu)) return this.drop(DROP.TOO_BIG)
+    while (fragmenter.next()) this.seal(sa, route, fragmenter.at, fragmenter.length)
   }
 
   /** The device left us something that makes no sense: after a few of them it leaves us less. */
@@ -300,6 +337,7 @@ export class Lane {
     this.counters.add(C.tunReadPackets, 1)
     const n = route.whole ? outbound.seal(sa, at, length, out) : outbound.sealPayload(sa, at, length, out)
     if (n < 0) return this.drop(n)
+    if (!route.whole) route.queue.useDf(outbound.df)
     route.queue.push(out, n, route.destination, outbound.tos)
     this.out = out + n
     if (this.out > this.outBase + OUT_ROOM) this.flushOut()
@@ -348,12 +386,36 @@ export class Lane {
   }
 
   private fromRaw({ spec, rx }: Receiver, slot: number, at: number, length: number): void {
+    if (spec.protocol === ICMP || spec.protocol === ICMPV6) return this.fromIcmp(spec, at, length)
     this.counters.add(C.rxDatagrams, 1)
     this.deliver(
       spec.family === 4
         ? this.inbound.openIpv4(at, length)
         : this.inbound.openIpv6Payload(at, length, spec.protocol, rx.tos[slot]!, rx.source, slot * 16),
     )
+  }
+
+  private fromIcmp({ protocol }: SocketSpec, at: number, length: number): void {
+    if (this.icmpLeft === 0) return this.drop(DROP.ICMP_IGNORED)
+    this.icmpLeft--
+    const path =
+      protocol === ICMP
+        ? this.pathMtus.reportedV4(this.nowMs, at, length)
+        : this.pathMtus.reportedV6(this.nowMs, at, length)
+    if (typeof path === 'number') return this.drop(path)
+    this.pathsChanged()
+  }
+
+  private pathsChanged(): void {
+    this.refit()
+    this.post({ op: 'pathMtu', paths: this.pathMtus.list() })
+  }
+
+  /** What fits: the device's MTU, or what is known of the path where that is less. */
+  private refit(): void {
+    const device = this.tunMtu === 0 ? IPV4_TOTAL_MAX : this.tunMtu
+    for (const sa of this.sad.outbounds()) sa.fits = Math.min(device, sa.innerMtu)
+    for (const sa of this.sad.inbounds()) sa.fits = this.sad.outbound(sa.policy)?.fits ?? device
   }
 
   /** A slot in which the kernel joined datagrams of `segment` octets. */
@@ -434,6 +496,10 @@ export class Lane {
       case 'deletePolicy':
         this.acquired.delete(message.id)
         return this.spd.delete(message.id)
+      case 'mtus':
+        this.tunMtu = message.tun
+        this.pathMtus.setWays(message.ways)
+        return this.refit()
       case 'stop':
         this.stopping = true
     }
@@ -441,16 +507,19 @@ export class Lane {
 
   private addSa(spec: SaSpec, slot: number): void {
     const from = this.counters.saBase(slot)
+    const handling = this.spd.handling(spec.policy)
     const options = {
       nowMs: this.nowMs,
       cells: this.counters.cells.subarray(from, from + SA_CELLS),
       ivSalt: randomBytes(8),
+      ...(handling && { handling }),
     }
     const { engines } = this.selection
     try {
       if (spec.direction === 'inbound')
         this.sad.addInbound(createInboundSa(spec, engines, this.slab, options))
       else this.addOutbound(createOutboundSa(spec, engines, this.slab, options))
+      this.refit()
     } catch (error) {
       const { direction, protocol, spi, policy } = spec
       this.post({
@@ -479,6 +548,7 @@ export class Lane {
       throw new Error('too many destinations')
     }
     const old = this.sad.outbound(policy)
+    this.pathMtus.apply(sa)
     this.sad.addOutbound(sa)
     if (old) this.routes.delete(old)
     this.routes.set(sa, { queue: receiver.queue, destination, whole: receiver.spec.kind === 'raw' })
@@ -495,6 +565,9 @@ export class Lane {
 
   private housekeeping(): void {
     this.ikeLeft = IKE_BUDGET
+    this.icmpLeft = ICMP_BUDGET
+    this.oversize.refill()
+    if (this.pathMtus.expire(this.nowMs)) this.pathsChanged()
     const expired = this.pending.expire(this.nowMs)
     if (expired > 0) this.drop(DROP.PENDING_EXPIRED, expired)
     for (const sa of this.sad) {
@@ -504,8 +577,10 @@ export class Lane {
   }
 }
 
-const slotsOf = (s: SocketSpec): number => (s.gro ? GRO_SLOTS : PLAIN_SLOTS)
-const strideOf = (s: SocketSpec): number => HEAD_ROOM + (s.gro ? GRO_SLOT : PLAIN_SLOT)
+const isIcmp = (s: SocketSpec): boolean => s.protocol === ICMP || s.protocol === ICMPV6
+const slotsOf = (s: SocketSpec): number => (isIcmp(s) ? ICMP_SLOTS : s.gro ? GRO_SLOTS : PLAIN_SLOTS)
+const strideOf = (s: SocketSpec): number =>
+  HEAD_ROOM + (isIcmp(s) ? ICMP_SLOT : s.gro ? GRO_SLOT : PLAIN_SLOT)
 
 /** True for the codes of a datagram that no peer has sent. */
 const isForeign = (code: number): boolean =>

@@ -1,5 +1,6 @@
 import type { EngineReport } from '../crypto/select.js'
 import type { EngineName } from '../crypto/types.js'
+import type { PathMtu, Way } from '../ipsec/path-mtu.js'
 import type { PolicySpec, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
 import type { IpAddress } from '../wire/ip-address.js'
 
@@ -10,7 +11,7 @@ export interface SocketSpec {
   readonly fd: number
   readonly kind: 'udp' | 'raw'
   readonly family: 4 | 6
-  /** IP protocol: 17, 50 or 51. */
+  /** IP protocol: 17, 50 or 51; 1 or 58 to hear of paths that are too small. */
   readonly protocol: number
   /** The underlay address it is bound to. */
   readonly local: IpAddress
@@ -47,6 +48,8 @@ export type ToLane =
   | { readonly op: 'deleteSa'; readonly key: SaKey }
   | { readonly op: 'addPolicy'; readonly policy: PolicySpec }
   | { readonly op: 'deletePolicy'; readonly id: number }
+  /** MTU of the TUN device, and of the underlay towards each peer. */
+  | { readonly op: 'mtus'; readonly tun: number; readonly ways: readonly Way[] }
   | { readonly op: 'stop' }
 
 export type FromLane =
@@ -67,4 +70,6 @@ export type FromLane =
   | { readonly op: 'refused'; readonly key: SaKey; readonly reason: string }
   /** An offload misbehaved and was switched off. */
   | { readonly op: 'stepBack'; readonly feature: string; readonly reason: string }
+  /** What is known of the paths to the peers has changed. */
+  | { readonly op: 'pathMtu'; readonly paths: readonly PathMtu[] }
   | { readonly op: 'stopped' }

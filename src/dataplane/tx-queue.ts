@@ -32,6 +32,7 @@ export class TxQueue {
   readonly socket: PacketSocket
   private readonly listener: TxListener
   private gso: boolean
+  private df = false
   private readonly gsoFaults = new FaultCount()
   private readonly batch: TxBatch
   private readonly packets = new Int32Array(TX_MESSAGES)
@@ -58,6 +59,14 @@ export class TxQueue {
 
   get segmentation(): boolean {
     return this.gso
+  }
+
+  /** Whether the IPv4 packets that are pushed from now on may be fragmented. What is queued leaves first. */
+  useDf(df: boolean): void {
+    if (df === this.df) return
+    this.flush()
+    this.df = df
+    this.socket.dontFragment(df)
   }
 
   /** Queues one datagram; its octets must stay put until `flush`. */

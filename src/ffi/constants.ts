@@ -22,10 +22,20 @@ export const SO_MARK = 36
 
 // netinet/in.h
 export const IPPROTO_IP = 0
+export const IPPROTO_ICMP = 1
 export const IPPROTO_UDP = 17
 export const IPPROTO_IPV6 = 41
 export const IPPROTO_ESP = 50
 export const IPPROTO_AH = 51
+export const IPPROTO_ICMPV6 = 58
+/** Level of a raw socket's own options. */
+export const SOL_RAW = 255
+/** u32: bit n set discards type n. */
+export const ICMP_FILTER = 1
+/** The same for ICMPv6, 32 octets in words of the host's order. */
+export const ICMP6_FILTER = 1
+export const ICMP_DEST_UNREACH = 3
+export const ICMPV6_PKT_TOOBIG = 2
 
 /** Both the option that sets a socket's TOS and the type of the cmsg, in each direction. */
 export const IP_TOS = 1

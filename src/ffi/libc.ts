@@ -26,6 +26,7 @@ export interface Libc {
   getsockname(fd: number, address: Uint8Array): number
   /** Sets an option of int type. */
   setsockopt(fd: number, level: number, option: number, value: number): number
+  setsockoptBytes(fd: number, level: number, option: number, value: Uint8Array): number
   /** Reads an option of int type that cannot be negative. */
   getsockopt(fd: number, level: number, option: number): number
   sendto(fd: number, octets: Uint8Array, flags: number, address: Uint8Array): number
@@ -110,6 +111,7 @@ function bind(): Libc {
       const r = result(getsockname(fd, address, length))
       return r < 0 ? r : length[0]!
     },
+    setsockoptBytes: (fd, level, option, value) => result(setsockopt(fd, level, option, value, value.length)),
     setsockopt: (fd, level, option, value) => result(setsockopt(fd, level, option, Int32Array.of(value), 4)),
     getsockopt(fd, level, option) {
       const value = new Int32Array(1)

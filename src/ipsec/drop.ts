@@ -63,6 +63,10 @@ export const DROP = {
   IKE_OVERLOAD: -28,
   /** UDP-encapsulated transport mode: no room is left to put an IP header in front of the packet. */
   NO_ROOM: -29,
+  /** Larger than the path, and not to be cut; its sender was told (RFC 4301 section 8.2). */
+  TOO_BIG: -30,
+  /** An ICMP message that quotes no SA of ours, or tells a path MTU that nobody has. Nothing follows from it. */
+  ICMP_IGNORED: -31,
 } as const
 
 export type DropName = keyof typeof DROP

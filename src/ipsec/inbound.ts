@@ -39,7 +39,9 @@ import { headersLength, ipv6FindIpsec, nextHeaderAt } from './ip-headers.js'
 import { OUTER_TTL } from './outer-header.js'
 import type { InboundSa } from './sa.js'
 import type { Sad } from './sad.js'
+import { clampMss } from './tcp-mss.js'
 
+const TCP = 6
 const NEXT_IPIP = 4
 const NEXT_IPV6 = 41
 const NEXT_NONE = 59
@@ -340,7 +342,9 @@ export class Inbound {
 
   private accepted(sa: InboundSa, at: number): number {
     this.at = at
-    sa.use.count(this.packet.length, this.nowMs)
+    const { packet } = this
+    if (packet.protocol === TCP) clampMss(this.slab.bytes, at, packet, sa.mssLimit(packet.version))
+    sa.use.count(packet.length, this.nowMs)
     return this.packet.length
   }
 

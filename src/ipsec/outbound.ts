@@ -28,15 +28,7 @@ import type { Spd } from './spd.js'
 const IPIP = 4
 const IPV6_IN_IP = 41
 
-/**
- * DF of the outer IPv4 header in tunnel mode (RFC 4301 section 8.1). `copy` takes it from an IPv4 packet and sets it for an IPv6
- * one, which no router may fragment.
- */
-export type DfBit = 'copy' | 'set' | 'clear'
-
 export interface OutboundOptions {
-  /** Default `clear`: the tunnel's MTU keeps packets small enough, and where it is wrong they still arrive. */
-  readonly df?: DfBit
   /** First IPv4 identification minus one, so that lanes need not start alike. Default 0. */
   readonly identification?: number
 }
@@ -58,6 +50,8 @@ export class Outbound {
   protectedAt = 0
   /** DSCP and ECN of its outer header, for sockets that write the header themselves. */
   tos = 0
+  /** The same for its DF bit, IPv4. */
+  df = false
 
   private readonly slab: Slab
   private readonly spd: Spd
@@ -65,14 +59,12 @@ export class Outbound {
   private readonly flows = new FlowCache()
   private spdGeneration = -1
   private sadGeneration = -1
-  private readonly df: DfBit
   private identification: number
 
   constructor(slab: Slab, spd: Spd, sad: Sad, options: OutboundOptions = {}) {
     this.slab = slab
     this.spd = spd
     this.sad = sad
-    this.df = options.df ?? 'clear'
     this.identification = (options.identification ?? 0) & 0xffff
   }
 
@@ -157,25 +149,28 @@ export class Outbound {
       headers = headersLength(found)
       next = b[at + nextHeaderAt(found)]!
     }
-    if (sa.outer.length + espLength(sa.esp!, length - headers) > maximumOf(sa.outer.version))
+    const tfc = sa.tfcPadding(length)
+    if (sa.outer.length + espLength(sa.esp!, length - headers + tfc) > maximumOf(sa.outer.version))
       return DROP.TOO_LONG
     this.protectedAt = dst
     this.tos = tosOf(b, at, version)
-    const n = sealEsp(sa, this.slab, at + headers, length - headers, dst, next)
+    this.df = this.outerDf(sa, at, length, version)
+    const n = sealEsp(sa, this.slab, at + headers, length - headers, dst, next, tfc)
     if (n > 0) sa.use.count(length, this.nowMs)
     return n
   }
 
   private espTunnel(sa: OutboundSa, at: number, length: number, dst: number): number {
     const { outer } = sa
-    if (outer.length + espLength(sa.esp!, length) > maximumOf(outer.version)) return DROP.TOO_LONG
+    const tfc = sa.tfcPadding(length)
+    if (outer.length + espLength(sa.esp!, length + tfc) > maximumOf(outer.version)) return DROP.TOO_LONG
     // Read before sealing: in place, the inner header is ciphertext afterwards.
     const b = this.slab.bytes
     const version = ipVersion(b, at)
     const tos = tosOf(b, at, version)
-    const df = this.outerDf(at, version)
+    const df = this.outerDf(sa, at, length, version)
     const esp = dst + outer.length
-    const n = sealEsp(sa, this.slab, at, length, esp, version === 4 ? IPIP : IPV6_IN_IP)
+    const n = sealEsp(sa, this.slab, at, length, esp, version === 4 ? IPIP : IPV6_IN_IP, tfc)
     if (n < 0) return n
     outer.write(dst, n, tos, df, this.nextIdentification())
     this.protectedAt = esp
@@ -191,7 +186,7 @@ export class Outbound {
     if (total > maximumOf(outer.version)) return DROP.TOO_LONG
     const version = ipVersion(b, at)
     const tos = tosOf(b, at, version)
-    const df = this.outerDf(at, version)
+    const df = this.outerDf(sa, at, length, version)
     const payload = dst + outer.length + ahOctets
     if (payload !== at) b.copyWithin(payload, at, at + length)
     outer.write(dst, ahOctets + length, tos, df, this.nextIdentification())
@@ -253,8 +248,11 @@ export class Outbound {
     return (ipv4HeaderLength(b, at) << 16) | 9
   }
 
-  private outerDf(at: number, version: number): boolean {
-    if (this.df !== 'copy') return this.df === 'set'
+  private outerDf(sa: OutboundSa, at: number, length: number, version: number): boolean {
+    const { df } = sa.handling
+    // Too big for the path, and sent all the same: an IPv6 packet of up to 1280 octets, which every link must carry.
+    if (length > sa.innerMtu) return false
+    if (df !== 'copy') return df === 'set'
     return version !== 4 || (ipv4Fragment(this.slab.bytes, at) & IPV4_DF) !== 0
   }
 

@@ -1,11 +1,20 @@
 import type { Slab } from '../bytes/slab.js'
 import type { CryptoEngine } from '../crypto/types.js'
 import { InternalError } from '../errors.js'
-import type { SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
+import {
+  DEFAULT_HANDLING,
+  type PacketHandling,
+  type SaExpiry,
+  type SaKey,
+  type SaSpec,
+} from '../sadb/sa-spec.js'
+import { IPV4_HEADER_LEN, IPV4_TOTAL_MAX } from '../wire/ipv4.js'
+import { IPV6_HEADER_LEN } from '../wire/ipv6.js'
 import type { AhTransform } from './ah-transform.js'
 import { createAhTransform, createEspTransform } from './create-transform.js'
 import type { EspTransform } from './esp-transform.js'
 import { type OuterHeader, outerHeader } from './outer-header.js'
+import { type EncapsulationShape, innerMtu } from './overhead.js'
 import { ReplayWindow } from './replay-window.js'
 import { saFault } from './sa-check.js'
 import { SA_CELL, SA_CELLS, SaUse } from './sa-use.js'
@@ -28,10 +37,14 @@ export interface SaOptions {
   readonly ivSalt?: Uint8Array
   /** Compute the UDP checksum of whole IPv6 packets instead of zero. Without meaning where a UDP socket writes the header. */
   readonly udp6Checksum?: boolean
+  /** Default DEFAULT_HANDLING. */
+  readonly handling?: PacketHandling
 }
 
 /** Sequence numbers that are left when the SA asks to be replaced: minutes at the highest rates. */
 const SEQUENCE_RESERVE = 2 ** 28
+
+const TCP_HEADER_LEN = 20
 
 const LOW = 0
 const HIGH = 1
@@ -47,6 +60,9 @@ abstract class Sa {
   readonly esp: EspTransform | undefined
   readonly ah: AhTransform | undefined
   readonly use: SaUse
+  readonly handling: PacketHandling
+  /** Largest inner packet that the way carries, as far as it is known, the TUN device's MTU included. */
+  fits = IPV4_TOTAL_MAX
   private readonly local: SelectorSet
   private readonly remote: SelectorSet
 
@@ -57,12 +73,21 @@ abstract class Sa {
     this.policy = spec.policy
     this.tunnel = spec.mode === 'tunnel'
     this.esn = spec.esn
+    this.handling = options.handling ?? DEFAULT_HANDLING
     this.local = new SelectorSet(spec.localTs)
     this.remote = new SelectorSet(spec.remoteTs)
     this.use = new SaUse(spec.lifetime, options.nowMs, options.cells ?? new Float64Array(SA_CELLS))
     this.esp =
       spec.protocol === 'esp' ? createEspTransform(spec, engines, slab, ivSaltOf(options)) : undefined
     this.ah = spec.protocol === 'ah' ? createAhTransform(spec, engines, slab) : undefined
+  }
+
+  /** Largest MSS for a TCP connection of that IP version; 0 = whatever its ends want. */
+  mssLimit(version: 4 | 6): number {
+    const { mss } = this.handling
+    if (mss === 'off') return 0
+    const room = this.fits - (version === 4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN) - TCP_HEADER_LEN
+    return mss === 'auto' ? room : Math.min(mss, room)
   }
 
   get key(): SaKey {
@@ -100,12 +125,36 @@ abstract class Sa {
 /** An SA that packets leave by. */
 export class OutboundSa extends Sa {
   readonly outer: OuterHeader
+  /** Largest inner packet that fits the path MTU (RFC 4301 section 8.2.1); without limit while nothing was learnt. */
+  innerMtu = IPV4_TOTAL_MAX
+  private readonly shape: EncapsulationShape
   private readonly sequence = new Uint32Array(2)
 
   /** @see createOutboundSa */
   constructor(spec: SaSpec, engines: readonly CryptoEngine[], slab: Slab, options: SaOptions) {
     super(spec, engines, slab, options)
     this.outer = outerHeader(spec, slab, options.udp6Checksum ?? false)
+    this.shape = {
+      protocol: spec.protocol,
+      mode: spec.mode,
+      encryption: spec.encryption?.id ?? 0,
+      integrity: spec.integrity?.id ?? 0,
+      udp: spec.udp !== undefined,
+      addressLength: spec.local.length,
+    }
+  }
+
+  /** @param mtu of the way to the peer, as a router told it; 0 = not known */
+  pathMtuIs(mtu: number): void {
+    this.innerMtu = mtu === 0 ? IPV4_TOTAL_MAX : innerMtu(mtu, this.shape)
+  }
+
+  /** Octets of zeros behind an inner packet that make it look larger. */
+  tfcPadding(length: number): number {
+    const { tfc } = this.handling
+    if (tfc === 0 || !this.tunnel || !this.esp) return 0
+    const to = tfc === 'mtu' ? this.fits : Math.min(tfc, this.fits)
+    return to < IPV4_TOTAL_MAX && to > length ? to - length : 0
   }
 
   /** The number sent last; zero before the first packet. */

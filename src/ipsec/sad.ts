@@ -39,6 +39,20 @@ export class Sad {
     return this.outboundSas.get(policy)
   }
 
+  /** The first outbound SA with the SPI, which a peer chose, that the test holds for. */
+  outboundWith(spi: number, test: (sa: OutboundSa) => boolean): OutboundSa | undefined {
+    for (const sa of this.outboundSas.values()) if (sa.spi === spi && test(sa)) return sa
+    return undefined
+  }
+
+  outbounds(): IterableIterator<OutboundSa> {
+    return this.outboundSas.values()
+  }
+
+  inbounds(): IterableIterator<InboundSa> {
+    return [this.inboundEsp, this.inboundAh].flatMap((table) => [...table.values()]).values()
+  }
+
   /** Adds an SA, or replaces the one with the same SPI. @throws InternalError when the table is full */
   addInbound(sa: InboundSa): void {
     const table = this.table(sa.info.protocol)

@@ -1,5 +1,5 @@
 import { InternalError } from '../errors.js'
-import type { PolicySpec } from '../sadb/sa-spec.js'
+import type { PacketHandling, PolicySpec } from '../sadb/sa-spec.js'
 import type { IpPacket } from '../wire/ip-packet.js'
 import { SelectorSet } from './selector-set.js'
 
@@ -39,6 +39,11 @@ export class Spd {
   /** Grows with every change; caches of look-ups compare it. */
   generation = 0
   private policies: readonly Policy[] = []
+
+  /** How the packets of a policy are to be treated; undefined for the defaults. */
+  handling(id: number): PacketHandling | undefined {
+    return this.policies.find((p) => p.id === id)?.spec.handling
+  }
 
   get all(): readonly Policy[] {
     return this.policies

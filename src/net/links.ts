@@ -11,7 +11,14 @@ import {
   host32,
   u32,
 } from './netlink-message.js'
-import { familyOf, RTM_GETLINK, RTM_GETROUTE, RTM_NEWLINK } from './rtnetlink.js'
+import {
+  familyOf,
+  RTM_F_FIB_MATCH,
+  RTM_GETLINK,
+  RTM_GETROUTE,
+  RTM_NEWLINK,
+  RTMSG_FLAGS,
+} from './rtnetlink.js'
 
 // struct ifinfomsg: family u8, padding u8, type u16, index i32, flags u32, change u32
 const IFINFOMSG_LEN = 16
@@ -128,7 +135,16 @@ export function reach(netlink: NetlinkSocket, address: IpAddress, mark: number):
   const link = oif && linkByIndex(netlink, host32(oif))
   const kind = answer.body[7]!
   if (!link || (kind !== RTN_UNICAST && kind !== RTN_LOCAL)) return undefined
-  const metrics = found.get(RTA_METRICS)
+  // What the kernel has learnt of a path may be a forger's word; the route itself is this host's.
+  header.set(u32(RTM_F_FIB_MATCH), RTMSG_FLAGS)
+  const own = concat(header, encodeAttributes(attributes))
+  const route = netlink.ask(what, { type: RTM_GETROUTE, flags: 0, body: own }, NO_WAY)
+  const mtu = typeof route === 'number' ? undefined : mtuOf(route.body)
+  return { kind, link, source: found.get(RTA_PREFSRC), mtu: mtu ?? link.mtu }
+}
+
+function mtuOf(route: Uint8Array): number | undefined {
+  const metrics = decodeAttributes(route.subarray(RTMSG_LEN)).get(RTA_METRICS)
   const mtu = metrics && decodeAttributes(metrics).get(RTAX_MTU)
-  return { kind, link, source: found.get(RTA_PREFSRC), mtu: mtu ? host32(mtu) : link.mtu }
+  return mtu && host32(mtu)
 }

@@ -1,9 +1,15 @@
 import { release } from 'node:os'
 import type { SystemError } from '../errors.js'
 import {
+  ICMP_DEST_UNREACH,
+  ICMP_FILTER,
+  ICMP6_FILTER,
+  ICMPV6_PKT_TOOBIG,
   IP_HDRINCL,
   IP_MTU_DISCOVER,
   IP_RECVTOS,
+  IPPROTO_ICMP,
+  IPPROTO_ICMPV6,
   IPPROTO_IP,
   IPPROTO_IPV6,
   IPPROTO_UDP,
@@ -25,6 +31,7 @@ import {
   SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCK_RAW,
+  SOL_RAW,
   SOL_SOCKET,
   UDP_GRO,
   UDP_SEGMENT,
@@ -137,6 +144,32 @@ export function openRawSocket(options: RawSocketOptions): OpenSocket {
  */
 export function sendDatagram(fd: number, address: IpAddress, port: number, datagram: Uint8Array): number {
   return libc().sendto(fd, datagram, 0, sockaddr(address, port))
+}
+
+/** Changes the policy of an IPv4 socket that was opened with another one. */
+export function setDf(fd: number, df: DfPolicy): void {
+  libc().setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC[df])
+}
+
+/**
+ * A raw socket that hears of packets that were too big for a path, and of no other ICMP: fragmentation needed comes with its
+ * IPv4 header (and with the other reasons of "destination unreachable"), ICMPv6 packet too big without IPv6 header.
+ * @throws SystemError as openRawSocket
+ */
+export function openTooBigSocket(options: SocketOptions): OpenSocket {
+  const { local } = options
+  const where = `ICMP of ${formatIp(local)}`
+  const protocol = local.length === 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6
+  return open(options, SOCK_RAW, protocol, 0, where, (fd, family) => {
+    if (family === 4) must(fd, SOL_RAW, ICMP_FILTER, ~(1 << ICMP_DEST_UNREACH), 'ICMP_FILTER', where)
+    else {
+      const blocked = new Uint8Array(32).fill(0xff)
+      blocked[0] = 0xff & ~(1 << ICMPV6_PKT_TOOBIG)
+      const r = libc().setsockoptBytes(fd, IPPROTO_ICMPV6, ICMP6_FILTER, blocked)
+      if (r < 0) throw systemError('setsockopt', -r, `cannot set ICMP6_FILTER on the socket for ${where}`)
+    }
+    return { fd, family }
+  })
 }
 
 /** Switches UDP_GRO off. What the kernel has joined already comes as one datagram that is none. */

@@ -4,6 +4,7 @@ import { EAGAIN } from '../ffi/errno.js'
 import { type Libc, libc } from '../ffi/libc.js'
 import type { IpAddress } from '../wire/ip-address.js'
 import { Destinations } from './destinations.js'
+import { setDf } from './open-socket.js'
 import { RxMessages } from './rx-messages.js'
 import { TxMessages } from './tx-messages.js'
 import type { PacketSocket, RxBatch, TxBatch } from './types.js'
@@ -57,6 +58,10 @@ export class NativePacketSocket implements PacketSocket {
     tx.fill(from, count)
     const n = this.c.sendmmsg(this.fd, tx.messageAt(from), count, 0)
     return n === -EAGAIN ? 0 : n
+  }
+
+  dontFragment(on: boolean): void {
+    if (this.family === 4) setDf(this.fd, on ? 'probe' : 'clear')
   }
 
   /** @param port ignored on raw sockets */

@@ -55,6 +55,24 @@ export interface SaKey {
   readonly policy?: number
 }
 
+/** How the packets of a policy are treated besides being protected. */
+export interface PacketHandling {
+  /**
+   * DF of the outer IPv4 header (RFC 4301 section 8.1): `copy` takes it from an IPv4 packet and sets it for an IPv6 one, which
+   * no router may fragment.
+   */
+  readonly df: 'copy' | 'set' | 'clear'
+  /** Largest MSS that TCP connections may agree on; `auto`: what fits the path. */
+  readonly mss: number | 'auto' | 'off'
+  /**
+   * Traffic-flow-confidentiality padding (RFC 4303 section 2.7), ESP in tunnel mode: inner packets look as if they had so many
+   * octets; `mtu`: as many as fit. 0 = off.
+   */
+  readonly tfc: number | 'mtu'
+}
+
+export const DEFAULT_HANDLING: PacketHandling = { df: 'copy', mss: 'auto', tfc: 0 }
+
 /** One SPD entry: traffic between the selectors is protected by the newest outbound SA with this policy's id. */
 export interface PolicySpec {
   readonly id: number
@@ -65,6 +83,8 @@ export interface PolicySpec {
   readonly protocol: SaProtocol
   readonly localTs: readonly TrafficSelector[]
   readonly remoteTs: readonly TrafficSelector[]
+  /** Default DEFAULT_HANDLING. */
+  readonly handling?: PacketHandling
 }
 
 /** What key management asks of the data path. */

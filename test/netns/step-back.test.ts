@@ -58,6 +58,7 @@ describe.skipIf(missing)('offloads that go wrong while running', () => {
         expire: () => undefined,
         ike: () => undefined,
         refused: (_, reason) => told.push(['refused', reason]),
+        pathMtu: () => undefined,
         stepBack: (feature, reason) => told.push([feature, reason]),
         fault: (error) => told.push(['fault', error.message]),
       },

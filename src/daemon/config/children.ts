@@ -51,6 +51,11 @@ export function policyOf(peer: string, p: PeerSection, child: Child, id: number)
     protocol: child.section.protocol,
     localTs: child.section.local,
     remoteTs: child.section.remote,
+    handling: {
+      df: child.section.df,
+      mss: child.section.mss,
+      tfc: child.section.tfc_padding === 'off' ? 0 : child.section.tfc_padding,
+    },
     transparent: child.section.remote.some((ts) =>
       selectorContains({ ...ts, protocol: 0, startPort: 0, endPort: 0xffff }, host),
     ),
@@ -85,6 +90,11 @@ export function checkChild(
     source.problem(
       [...path, 'protocol'],
       'AH cannot be encapsulated in UDP (it protects the addresses that a NAT changes); set encapsulation: raw or auto, or use esp',
+    )
+  if (section.tfc_padding !== 'off' && (section.protocol === 'ah' || section.mode === 'transport'))
+    source.problem(
+      [...path, 'tfc_padding'],
+      'only ESP in tunnel mode can be padded: elsewhere the receiver could not tell the packet from its padding',
     )
   if (section.mode === 'transport') {
     const text =

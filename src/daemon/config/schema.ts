@@ -169,6 +169,17 @@ export const peerSchema = mapping({
   ),
 })
 
+/** One of some words, or a number of octets. */
+const octetsOr = <T extends string>(words: readonly [T, ...T[]], min: number, max: number) =>
+  z.unknown().transform((value, context): T | number => {
+    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
+    const word = words.find((w) => w === value)
+    if (word !== undefined) return word
+    const message = `expected ${words.join(' or ')}, or octets from ${min} to ${max}`
+    context.issues.push({ code: 'custom', message, input: value })
+    return z.NEVER
+  })
+
 const manualSchema = mapping({
   direction: oneOf('outbound', 'inbound'),
   spi: integer(256, 0xffff_ffff, 'an SPI from 256 to 0xffffffff (RFC 4303 reserves 0 to 255)'),
@@ -206,6 +217,9 @@ export const childSchema = mapping({
     })
     .prefault(4096),
   start: oneOf('trap', 'start').prefault('trap'),
+  df: oneOf('copy', 'set', 'clear').prefault('copy'),
+  mss: octetsOr(['auto', 'off'], 536, 65_495).prefault('auto'),
+  tfc_padding: octetsOr(['mtu', 'off'], 64, 65_535).prefault('off'),
   manual: list(manualSchema, 2, 2, 'SAs, one outbound and one inbound').optional(),
 })
 

@@ -63,6 +63,9 @@ export class PortablePacketSocket implements PacketSocket {
   /** Failed reads. */
   errors = 0
 
+  /** DF is in the header that the caller writes; the package cannot set it. */
+  dontFragment(): void {}
+
   private readonly slab: Slab
   private readonly local: IpAddress
   private readonly socket: RawSocket

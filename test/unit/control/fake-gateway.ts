@@ -47,6 +47,7 @@ export const STATUS: GatewayStatus = {
     loops: 1,
     polls: 1,
   } as GatewayStatus['counters'],
+  paths: [{ remote: '192.0.2.2', mtu: 1400 }],
   drops: { replayed: 3, icv: 12 },
   events: { 'prephase.bad-mac': 2 },
   peers: [

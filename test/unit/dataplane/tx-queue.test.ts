@@ -20,6 +20,13 @@ class MemorySocket implements PacketSocket {
   calls = 0
   answer: ((first: Message, count: number) => number | undefined) | undefined
 
+  /** What was said about DF, and after how many messages. */
+  readonly df: [boolean, number][] = []
+
+  dontFragment(on: boolean): void {
+    this.df.push([on, this.messages.length])
+  }
+
   receive(): number {
     return 0
   }
@@ -174,4 +181,21 @@ test('an error costs the message that it is about and no other', () => {
   q.flush()
   expect(socket.messages.map((m) => m.at)).toEqual([0, 20])
   expect(told.failed).toEqual([[1, 90]])
+})
+
+test('DF changes between messages: what is queued leaves with what it was queued under', () => {
+  const { socket, q } = queue(true)
+  q.useDf(false)
+  q.push(0, 100, 0, 0)
+  q.useDf(true)
+  q.push(100, 100, 0, 0)
+  q.useDf(true)
+  q.push(200, 100, 0, 0)
+  q.useDf(false)
+  q.flush()
+  expect(socket.df).toEqual([
+    [true, 1],
+    [false, 2],
+  ])
+  expect(socket.messages.map((m) => m.length)).toEqual([100, 200])
 })

@@ -30,6 +30,8 @@ const OF_THE_LANE: readonly DropName[] = [
   'SEND_FAILED',
   'TUN_REFUSED',
   'IKE_OVERLOAD',
+  'TOO_BIG',
+  'ICMP_IGNORED',
 ]
 const produced = new Set<DropName>()
 function expectDrop(n: number, name: DropName): void {

@@ -6,7 +6,7 @@ import { Outbound, type OutboundOptions } from '../../../src/ipsec/outbound.js'
 import { createInboundSa, createOutboundSa, type InboundSa, type OutboundSa } from '../../../src/ipsec/sa.js'
 import { Sad } from '../../../src/ipsec/sad.js'
 import { Spd } from '../../../src/ipsec/spd.js'
-import type { SaSpec } from '../../../src/sadb/sa-spec.js'
+import { DEFAULT_HANDLING, type PacketHandling, type SaSpec } from '../../../src/sadb/sa-spec.js'
 import { parseIp, parsePrefix } from '../../../src/wire/ip-address.js'
 import { selectorOf, type TrafficSelector } from '../../../src/wire/traffic-selector.js'
 import { nodeCryptoEngine } from '../../reference/node-crypto-engine.js'
@@ -118,9 +118,16 @@ export interface Pair {
   readonly peerSad: Sad
 }
 
-export function pair(spec: SaSpec, options: OutboundOptions = {}): Pair {
+export function pair(
+  spec: SaSpec,
+  options: OutboundOptions = {},
+  handling: Partial<PacketHandling> = {},
+): Pair {
   const slab = plainSlab(SLAB_LEN)
-  const out = createOutboundSa(spec, engines, slab, { nowMs: 0 })
+  const out = createOutboundSa(spec, engines, slab, {
+    nowMs: 0,
+    handling: { ...DEFAULT_HANDLING, ...handling },
+  })
   const inSa = createInboundSa(mirrored(spec), engines, slab, { nowMs: 0 })
   const sad = new Sad()
   const peerSad = new Sad()

@@ -96,7 +96,7 @@ describe('what the outer header takes from the inner one', () => {
     ['clear', false, false, false],
   ] as const)('DF, %s', (df, ofDf, ofNone, ofV6) => {
     for (const suite of ['aes128gcm16', 'ah-sha256']) {
-      const p = pair(saSpec(suite), { df })
+      const p = pair(saSpec(suite), {}, { df })
       const bit = (packet: Buffer): boolean => (seal(p, packet)[6]! & 0x40) !== 0
       expect([bit(v4(true)), bit(v4(false)), bit(v6)]).toEqual([ofDf, ofNone, ofV6])
       // Fragments stay in one piece inside the tunnel: nothing but DF is copied.

@@ -7,7 +7,7 @@ import { Outbound } from '../../../src/ipsec/outbound.js'
 import { createInboundSa, createOutboundSa } from '../../../src/ipsec/sa.js'
 import { Sad } from '../../../src/ipsec/sad.js'
 import { Spd } from '../../../src/ipsec/spd.js'
-import type { SaSpec } from '../../../src/sadb/sa-spec.js'
+import { DEFAULT_HANDLING, type SaSpec } from '../../../src/sadb/sa-spec.js'
 import { espTwinSeal } from '../../reference/ipsec-twin.js'
 import {
   anyV4,
@@ -181,7 +181,10 @@ describe('the same packets are made', () => {
   function send(v: Generated): Buffer {
     const s = senderSpec(v)
     const slab = plainSlab(SLAB_LEN)
-    const sa = createOutboundSa(s, engines, slab, { nowMs: 0 })
+    const sa = createOutboundSa(s, engines, slab, {
+      nowMs: 0,
+      handling: { ...DEFAULT_HANDLING, df: 'clear' },
+    })
     const low = v.seq_low - 1
     sa.skipTo(v.seq_high ?? 0, low)
     const sad = new Sad()

@@ -1,0 +1,159 @@
+import type { Slab } from '../bytes/slab.js'
+import { AH } from '../wire/ah.js'
+import { ESP } from '../wire/esp.js'
+import { ICMP_HEADER_LEN, icmpTooBig, icmpv6TooBig } from '../wire/icmp.js'
+import { formatIp } from '../wire/ip-address.js'
+import { IPV4_DESTINATION, IPV4_HEADER_LEN, IPV4_SOURCE, ipVersion, ipv4HeaderLength } from '../wire/ipv4.js'
+import { IPV6_DESTINATION, IPV6_HEADER_LEN, IPV6_SOURCE } from '../wire/ipv6.js'
+import { UDP, UDP_HEADER_LEN } from '../wire/udp.js'
+import { DROP } from './drop.js'
+import type { OutboundSa } from './sa.js'
+import type { Sad } from './sad.js'
+
+// Path MTU discovery (RFC 1191, RFC 8201) as RFC 4301 section 8.2 wants it: what a router says of a protected packet counts
+// only for the SA that it quotes, because anybody can send such a message.
+
+/** Smaller paths are not believed: a forger would like them, and nobody has them. IPv6: RFC 8200 section 5. */
+export const PATH_MTU_MIN_V4 = 576
+export const PATH_MTU_MIN_V6 = 1280
+/** RFC 1191 section 6.3: a path may have become larger after ten minutes. */
+const AGE_MS = 600_000
+/** Paths that are remembered; peers are fewer. */
+const PATHS_MAX = 1024
+
+/** The way to a peer as this host's routes have it. */
+export interface Way {
+  readonly remote: Uint8Array
+  readonly mtu: number
+}
+
+/** What a router has told. */
+export interface PathMtu {
+  readonly remote: Uint8Array
+  readonly mtu: number
+  readonly untilMs: number
+}
+
+/** What is known of the ways to the peers. One lane's. */
+export class PathMtus {
+  private readonly slab: Slab
+  private readonly sad: Sad
+  private readonly paths = new Map<string, PathMtu>()
+  private readonly ways = new Map<string, number>()
+
+  constructor(slab: Slab, sad: Sad) {
+    this.slab = slab
+    this.sad = sad
+  }
+
+  /**
+   * An ICMP message.
+   * @param at a whole IPv4 packet of `length` octets, as a raw socket gives it
+   * @returns the path that became smaller, or DROP.ICMP_IGNORED
+   */
+  reportedV4(nowMs: number, at: number, length: number): PathMtu | typeof DROP.ICMP_IGNORED {
+    const b = this.slab.bytes
+    if (length < IPV4_HEADER_LEN) return DROP.ICMP_IGNORED
+    const icmp = at + ipv4HeaderLength(b, at)
+    const end = at + length
+    const mtu = icmpTooBig(b, icmp, end - icmp)
+    const quoted = icmp + ICMP_HEADER_LEN
+    if (mtu < PATH_MTU_MIN_V4 || quoted + IPV4_HEADER_LEN > end || ipVersion(b, quoted) !== 4)
+      return DROP.ICMP_IGNORED
+    const upper = quoted + ipv4HeaderLength(b, quoted)
+    const sa = this.quotedSa(b[quoted + 9]!, upper, end, quoted + IPV4_SOURCE, quoted + IPV4_DESTINATION, 4)
+    return this.lower(nowMs, sa, mtu)
+  }
+
+  /**
+   * An ICMPv6 message.
+   * @param at the ICMPv6 header: a raw socket gives no IPv6 header; `length` octets from there on
+   */
+  reportedV6(nowMs: number, at: number, length: number): PathMtu | typeof DROP.ICMP_IGNORED {
+    const b = this.slab.bytes
+    const mtu = icmpv6TooBig(b, at, length)
+    const quoted = at + ICMP_HEADER_LEN
+    const end = at + length
+    if (mtu < PATH_MTU_MIN_V6 || quoted + IPV6_HEADER_LEN > end || ipVersion(b, quoted) !== 6)
+      return DROP.ICMP_IGNORED
+    const upper = quoted + IPV6_HEADER_LEN
+    const sa = this.quotedSa(b[quoted + 6]!, upper, end, quoted + IPV6_SOURCE, quoted + IPV6_DESTINATION, 16)
+    return this.lower(nowMs, sa, mtu)
+  }
+
+  /** Our outbound SA that sent the quoted packet; its SPI must be there. */
+  private quotedSa(
+    protocol: number,
+    upper: number,
+    end: number,
+    source: number,
+    destination: number,
+    addressLength: number,
+  ): OutboundSa | undefined {
+    const v = this.slab.view
+    const spiAt = protocol === ESP ? upper : protocol === AH ? upper + 4 : upper + UDP_HEADER_LEN
+    if (spiAt + 4 > end) return undefined
+    const ports = protocol === UDP ? v.getUint32(upper) : 0
+    const spi = v.getUint32(spiAt)
+    const sa = this.sad.outboundWith(spi, (candidate) => {
+      const { udp, local, remote } = candidate.info
+      if (local.length !== addressLength) return false
+      if (protocol !== (udp ? UDP : candidate.esp ? ESP : AH)) return false
+      if (udp && ports !== ((udp.localPort << 16) | udp.remotePort) >>> 0) return false
+      return this.hasOctets(source, local) && this.hasOctets(destination, remote)
+    })
+    return sa
+  }
+
+  private hasOctets(at: number, octets: Uint8Array): boolean {
+    const b = this.slab.bytes
+    for (let i = 0; i < octets.length; i++) if (b[at + i] !== octets[i]) return false
+    return true
+  }
+
+  private lower(nowMs: number, sa: OutboundSa | undefined, mtu: number): PathMtu | typeof DROP.ICMP_IGNORED {
+    if (!sa) return DROP.ICMP_IGNORED
+    const { remote } = sa.info
+    const name = formatIp(remote)
+    const known = this.paths.get(name)
+    if (mtu >= Math.min(known?.mtu ?? Infinity, this.ways.get(name) ?? Infinity)) return DROP.ICMP_IGNORED
+    if (!known && this.paths.size >= PATHS_MAX) return DROP.ICMP_IGNORED
+    const path: PathMtu = { remote, mtu, untilMs: nowMs + AGE_MS }
+    this.paths.set(name, path)
+    this.applyAll()
+    return path
+  }
+
+  /** Tells a new SA what is known of its path. */
+  apply(sa: OutboundSa): void {
+    const name = formatIp(sa.info.remote)
+    sa.pathMtuIs(this.paths.get(name)?.mtu ?? this.ways.get(name) ?? 0)
+  }
+
+  /** @param ways PATHS_MAX at most are kept */
+  setWays(ways: readonly Way[]): void {
+    this.ways.clear()
+    for (const { remote, mtu } of ways.slice(0, PATHS_MAX)) this.ways.set(formatIp(remote), mtu)
+    this.applyAll()
+  }
+
+  private applyAll(): void {
+    for (const sa of this.sad.outbounds()) this.apply(sa)
+  }
+
+  /** Forgets what is old. @returns whether something was */
+  expire(nowMs: number): boolean {
+    let some = false
+    for (const [name, path] of this.paths)
+      if (path.untilMs <= nowMs) {
+        this.paths.delete(name)
+        some = true
+      }
+    if (some) this.applyAll()
+    return some
+  }
+
+  list(): PathMtu[] {
+    return [...this.paths.values()]
+  }
+}

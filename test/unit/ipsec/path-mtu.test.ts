@@ -1,0 +1,160 @@
+import { describe, expect, test } from 'vitest'
+import { DROP } from '../../../src/ipsec/drop.js'
+import { innerMtu } from '../../../src/ipsec/overhead.js'
+import { PathMtus } from '../../../src/ipsec/path-mtu.js'
+import { ip, type Pair, pair, put, saSpec, udpPacket } from './fixtures.js'
+
+const V6 = { local: ip('2001:db8::1'), remote: ip('2001:db8::2') }
+const AT = 40_000
+const SRC = 2_000
+const DST = 10_000
+
+/** What a router sends back about a packet that was sent, `quoted` octets of it. */
+function tooBig(packet: Uint8Array, mtu: number, quoted = packet.length): Buffer {
+  const v6 = packet[0]! >>> 4 === 6
+  const icmp = Buffer.alloc(8)
+  icmp[0] = v6 ? 2 : 3
+  icmp[1] = v6 ? 0 : 4
+  if (v6) icmp.writeUInt32BE(mtu, 4)
+  else icmp.writeUInt16BE(mtu, 6)
+  const message = Buffer.concat([icmp, packet.subarray(0, quoted)])
+  if (v6) return message
+  const ip = Buffer.alloc(20)
+  ip[0] = 0x45
+  ip.writeUInt16BE(20 + message.length, 2)
+  ip[9] = 1
+  return Buffer.concat([ip, message])
+}
+
+interface Scene {
+  readonly p: Pair
+  readonly paths: PathMtus
+  readonly sent: Buffer
+  report(message: Uint8Array, nowMs?: number): unknown
+}
+
+function scene(suite: string, change: Parameters<typeof saSpec>[1] = {}): Scene {
+  const p = pair(saSpec(suite, change))
+  const paths = new PathMtus(p.slab, p.sad)
+  const inner = udpPacket('10.1.0.1', '10.2.0.1', 500, {})
+  put(p.slab, SRC, inner)
+  const n = p.outbound.seal(p.out, SRC, inner.length, DST)
+  const sent = Buffer.from(p.slab.bytes.slice(DST, DST + n))
+  return {
+    p,
+    paths,
+    sent,
+    report(message, nowMs = 0) {
+      put(p.slab, AT, message)
+      return sent[0]! >>> 4 === 4
+        ? paths.reportedV4(nowMs, AT, message.length)
+        : paths.reportedV6(nowMs, AT, message.length)
+    },
+  }
+}
+
+const udp = { localPort: 4500, remotePort: 4500 }
+
+describe('path MTU', () => {
+  test.each([
+    ['ESP', scene('aes128gcm16')],
+    ['ESP in UDP', scene('aes128gcm16', { udp })],
+    ['AH', scene('ah-sha256')],
+    ['ESP over IPv6', scene('aes128gcm16', V6)],
+    ['AH over IPv6', scene('ah-sha256', V6)],
+  ])('%s: believed when it quotes what we sent', (_, { p, paths, sent, report }) => {
+    const { local, protocol, mode } = p.out.info
+    const integrity = protocol === 'ah' ? 12 : 0
+    const encryption = protocol === 'ah' ? 0 : 20
+    const shape = { protocol, mode, integrity, encryption, udp: p.out.info.udp !== undefined }
+    expect(report(tooBig(sent, 1400))).toMatchObject({ mtu: 1400, remote: p.out.info.remote })
+    expect(p.out.innerMtu).toBe(innerMtu(1400, { ...shape, addressLength: local.length }))
+    // The same once more, and a larger one, say nothing new.
+    expect(report(tooBig(sent, 1400))).toBe(DROP.ICMP_IGNORED)
+    expect(report(tooBig(sent, 1450))).toBe(DROP.ICMP_IGNORED)
+    expect(report(tooBig(sent, 1300))).toMatchObject({ mtu: 1300 })
+    expect(paths.list()).toHaveLength(1)
+  })
+
+  test('it ends after ten minutes', () => {
+    const { p, paths, sent, report } = scene('aes128gcm16')
+    report(tooBig(sent, 1400), 1000)
+    expect(paths.expire(600_999)).toBe(false)
+    expect(paths.expire(601_000)).toBe(true)
+    expect(p.out.innerMtu).toBe(65_535)
+  })
+
+  test('the way that the routes tell is the upper bound, before and after', () => {
+    const { p, paths, sent, report } = scene('aes128gcm16')
+    paths.setWays([{ remote: p.out.info.remote, mtu: 1450 }])
+    const before = p.out.innerMtu
+    expect(report(tooBig(sent, 1460))).toBe(DROP.ICMP_IGNORED)
+    expect(report(tooBig(sent, 1400), 0)).toMatchObject({ mtu: 1400 })
+    expect(p.out.innerMtu).toBeLessThan(before)
+    paths.expire(700_000)
+    expect(p.out.innerMtu).toBe(before)
+  })
+
+  const change = (at: number, value?: number) => (packet: Buffer) => {
+    const copy = Buffer.from(packet)
+    copy[at] = value ?? copy[at]! ^ 1
+    return copy
+  }
+  test.each<[string, (sent: Buffer) => Buffer]>([
+    ['another SPI', (sent) => tooBig(change(28 + 3)(sent), 1400)],
+    ['another source', (sent) => tooBig(change(15)(sent), 1400)],
+    ['another destination', (sent) => tooBig(change(19)(sent), 1400)],
+    ['another protocol', (sent) => tooBig(change(9, 6)(sent), 1400)],
+    ['other ports', (sent) => tooBig(change(21)(sent), 1400)],
+    ['no SPI: eight octets behind the IP header', (sent) => tooBig(sent, 1400, 28)],
+    ['half an SPI', (sent) => tooBig(sent, 1400, 30)],
+    ['half an IP header', (sent) => tooBig(sent, 1400, 10)],
+    ['nothing', (sent) => tooBig(sent, 1400, 0)],
+    ['an MTU below the floor', (sent) => tooBig(sent, 575)],
+    ['an MTU of zero', (sent) => tooBig(sent, 0)],
+    ['another reason', (sent) => change(21, 3)(tooBig(sent, 1400))],
+    ['another type', (sent) => change(20, 11)(tooBig(sent, 1400))],
+    ['a message that is cut short', (sent) => tooBig(sent, 1400).subarray(0, 25)],
+    [
+      'an IP header with a length beyond the message',
+      (sent) => change(0, 0x4f)(tooBig(sent, 1400).subarray(0, 50)),
+    ],
+    ['a quoted header with options beyond it', (sent) => tooBig(change(0, 0x4f)(sent), 1400, 62)],
+  ])('not believed: %s', (_, forge) => {
+    const { p, paths, sent, report } = scene('aes128gcm16', { udp })
+    expect(report(forge(sent))).toBe(DROP.ICMP_IGNORED)
+    expect(p.out.innerMtu).toBe(65_535)
+    expect(paths.list()).toEqual([])
+    expect(report(tooBig(sent, 1400))).toMatchObject({ mtu: 1400 })
+  })
+
+  test('IPv6 is not told less than every link carries', () => {
+    const { sent, report } = scene('aes128gcm16', V6)
+    expect(report(tooBig(sent, 1279))).toBe(DROP.ICMP_IGNORED)
+    expect(report(tooBig(sent, 1280))).toMatchObject({ mtu: 1280 })
+  })
+})
+
+test('TFC padding: packets look as if they had so many octets, and arrive as they were', () => {
+  for (const suite of ['aes128gcm16', 'aes128-sha256', 'null-aescmac'])
+    for (const [tfc, device, expected] of [
+      [1000, 65_535, 1000],
+      ['mtu', 1400, 1400],
+      [3000, 1400, 1400],
+    ] as const) {
+      const p = pair(saSpec(suite), {}, { tfc })
+      p.out.fits = device
+      const sizes = new Set<number>()
+      for (const payload of [1, 33, 500, 900]) {
+        const packet = udpPacket('10.1.0.1', '10.2.0.1', payload, {})
+        put(p.slab, SRC, packet)
+        const n = p.outbound.seal(p.out, SRC, packet.length, DST)
+        sizes.add(n)
+        expect(p.slab.bytes[SRC + packet.length]).toBe(0xa5)
+        const inner = p.inbound.openIpv4(DST, n)
+        expect(Buffer.from(p.slab.bytes.slice(p.inbound.at, p.inbound.at + inner))).toEqual(packet)
+      }
+      expect(sizes.size).toBe(1)
+      expect([...sizes][0]).toBeGreaterThan(expected)
+    }
+})
