@@ -11,6 +11,8 @@ export const LANE_COUNTERS = [
   'tunWrites',
   'rxDatagrams',
   'txDatagrams',
+  /** Of txDatagrams: sent by a direct way. */
+  'txDirect',
   'rxCalls',
   'txCalls',
   'ikeForwarded',

@@ -5,7 +5,13 @@ import { InternalError } from '../errors.js'
 import { DROP_NAMES } from '../ipsec/drop.js'
 import type { PathMtu, Way } from '../ipsec/path-mtu.js'
 import { closeFd } from '../net/fd.js'
-import { openRawSocket, openTooBigSocket, openUdpSocket, sendDatagram } from '../net/open-socket.js'
+import {
+  openLinkSocket,
+  openRawSocket,
+  openTooBigSocket,
+  openUdpSocket,
+  sendDatagram,
+} from '../net/open-socket.js'
 import { openTun, type TunOffload } from '../net/tun.js'
 import { Wakeup } from '../net/wakeup.js'
 import type { PolicySpec, Sadb, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
@@ -13,6 +19,7 @@ import { ICMP, ICMPV6 } from '../wire/icmp.js'
 import { NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import { Counters, LANE_COUNTERS, type LaneCounter, SA_SLOTS } from './counters.js'
+import { DirectWays, type UnderlayPair } from './direct-ways.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
 
 /** Octets for ICMP messages that nobody has asked for. */
@@ -48,6 +55,8 @@ export interface OffloadOptions {
   readonly tun: TunOffload
   readonly udpGso: boolean
   readonly udpGro: boolean
+  /** Raw ESP and AH goes to the Ethernet station of its peer without the kernel's IP layer. */
+  readonly rawDirect: boolean
   /** Inner TCP segments, and UDP datagrams, are joined to large writes to the TUN device. */
   readonly joinTcp: boolean
   readonly joinUdp: boolean
@@ -107,6 +116,7 @@ export class Dataplane implements Sadb {
   private readonly worker: Worker
   private readonly port: MessagePort
   private readonly wakeup: Wakeup
+  private readonly ways: DirectWays | undefined
   private readonly mail: Int32Array
   private readonly counters: Counters
   private readonly sockets: readonly SocketSpec[]
@@ -129,6 +139,13 @@ export class Dataplane implements Sadb {
     this.wakeup = opened.wakeup
     this.features = opened.features
     this.counters = new Counters()
+    this.ways = this.features.rawDirect
+      ? new DirectWays(
+          options.fwmark,
+          () => this.rawPairs(),
+          ([local, remote], way) => this.post({ op: 'way', local, remote, way }),
+        )
+      : undefined
     const mail = new SharedArrayBuffer(4)
     this.mail = new Int32Array(mail)
     for (let slot = SA_SLOTS - 1; slot >= 0; slot--) this.freeSlots.push(slot)
@@ -261,6 +278,14 @@ export class Dataplane implements Sadb {
     }
     this.installed.set(name, { spec, slot, addedMs: performance.now() })
     this.post({ op: 'addSa', sa, slot })
+    if (isRawOutbound(sa)) this.ways?.find([sa.local, sa.remote])
+  }
+
+  private rawPairs(): Iterable<UnderlayPair> {
+    const raw = [...this.installed.values()].map(({ spec }) => spec).filter(isRawOutbound)
+    return new Map(
+      raw.map(({ local, remote }) => [`${formatIp(local)} ${formatIp(remote)}`, [local, remote] as const]),
+    ).values()
   }
 
   deleteSa(key: SaKey): void {
@@ -337,6 +362,7 @@ export class Dataplane implements Sadb {
       }
     })
     await this.worker.terminate()
+    this.ways?.close()
     this.port.close()
     for (const fd of this.fds) closeFd(fd)
     this.wakeup.close()
@@ -346,6 +372,8 @@ export class Dataplane implements Sadb {
 /** Outbound SPIs are the peers' choice, and only with the policy unique. */
 const nameOf = (key: SaKey): string =>
   `${key.direction} ${key.protocol} ${key.spi} ${key.direction === 'outbound' ? (key.policy ?? '') : ''}`
+
+const isRawOutbound = (sa: SaSpec): boolean => sa.direction === 'outbound' && !sa.udp
 
 interface Opened {
   readonly tun: LaneOptions['tun'] & { readonly name: string }
@@ -367,6 +395,8 @@ function open(options: DataplaneOptions): Opened {
       // A kernel that does not know USO refuses large UDP packets.
       joinUdp: options.offload.joinUdp && device.offload === 'uso',
     }
+    const linkFd = options.offload.rawDirect ? openLinkSocket(options.fwmark) : -1
+    if (linkFd >= 0) fds.push(linkFd)
     const sockets: SocketSpec[] = []
     for (const local of options.locals) {
       const udp = openUdpSocket({
@@ -377,7 +407,7 @@ function open(options: DataplaneOptions): Opened {
       })
       fds.push(udp.fd)
       const gso = options.offload.udpGso && udp.gso
-      sockets.push({ ...udp, kind: 'udp', protocol: 17, local, gso })
+      sockets.push({ ...udp, kind: 'udp', protocol: 17, local, gso, linkFd: -1 })
       const icmp = openTooBigSocket({ local, receiveBuffer: ICMP_BUFFER })
       fds.push(icmp.fd)
       for (const protocol of [ESP, AH]) {
@@ -390,10 +420,10 @@ function open(options: DataplaneOptions): Opened {
           df: 'probe',
         })
         fds.push(raw.fd)
-        sockets.push({ ...raw, kind: 'raw', protocol, local, gro: false, gso: false })
+        sockets.push({ ...raw, kind: 'raw', protocol, local, gro: false, gso: false, linkFd })
       }
       const protocol = icmp.family === 4 ? ICMP : ICMPV6
-      sockets.push({ ...icmp, kind: 'raw', protocol, local, gro: false, gso: false })
+      sockets.push({ ...icmp, kind: 'raw', protocol, local, gro: false, gso: false, linkFd: -1 })
     }
     const wakeup = Wakeup.open()
     const udp = sockets.filter((s) => s.kind === 'udp')
@@ -406,6 +436,7 @@ function open(options: DataplaneOptions): Opened {
       joinUdp: tun.joinUdp,
       udpGro: udp.some((s) => s.gro),
       udpGso: udp.some((s) => s.gso),
+      rawDirect: linkFd >= 0,
     }
     return { tun, sockets, wakeup, fds, features }
   } catch (error) {

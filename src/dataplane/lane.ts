@@ -199,7 +199,7 @@ export class Lane {
 
   private receiver(spec: SocketSpec, slots: number): Receiver {
     this.poller.add(spec.fd)
-    const socket = new NativePacketSocket(spec.fd, spec.family, spec.kind, this.slab)
+    const socket = new NativePacketSocket(spec.fd, spec.family, spec.kind, this.slab, spec.linkFd)
     const queue = new TxQueue(socket, spec.gso, {
       sent: (packets) => this.counters.add(C.txDatagrams, packets),
       failed: (packets) => this.drop(DROP.SEND_FAILED, packets),
@@ -356,10 +356,11 @@ export class Lane {
 
   /** Hands everything that is sealed to the kernel; the out area is free afterwards. */
   private flushOut(): void {
-    for (const { queue } of this.receivers) {
+    for (const { queue, socket } of this.receivers) {
       if (queue.pending === 0) continue
       queue.flush()
       this.counters.add(C.txCalls, 1)
+      this.counters.add(C.txDirect, socket.takeDirect())
     }
     this.out = this.outBase
   }
@@ -500,6 +501,12 @@ export class Lane {
         this.tunMtu = message.tun
         this.pathMtus.setWays(message.ways)
         return this.refit()
+      case 'way': {
+        const { local, remote, way } = message
+        for (const { spec, socket } of this.receivers)
+          if (spec.kind === 'raw' && Buffer.compare(spec.local, local) === 0) socket.setWay(remote, way)
+        return
+      }
       case 'stop':
         this.stopping = true
     }

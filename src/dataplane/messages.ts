@@ -1,6 +1,7 @@
 import type { EngineReport } from '../crypto/select.js'
 import type { EngineName } from '../crypto/types.js'
 import type { PathMtu, Way } from '../ipsec/path-mtu.js'
+import type { DirectWay } from '../net/types.js'
 import type { PolicySpec, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
 import type { IpAddress } from '../wire/ip-address.js'
 
@@ -19,6 +20,8 @@ export interface SocketSpec {
   readonly gro: boolean
   /** UDP_SEGMENT may be tried. */
   readonly gso: boolean
+  /** Packet socket for direct ways; -1: there is none. */
+  readonly linkFd: number
 }
 
 export interface LaneOptions {
@@ -50,6 +53,13 @@ export type ToLane =
   | { readonly op: 'deletePolicy'; readonly id: number }
   /** MTU of the TUN device, and of the underlay towards each peer. */
   | { readonly op: 'mtus'; readonly tun: number; readonly ways: readonly Way[] }
+  /** How raw packets between two underlay addresses reach their station; undefined: through the kernel's IP layer. */
+  | {
+      readonly op: 'way'
+      readonly local: IpAddress
+      readonly remote: IpAddress
+      readonly way: DirectWay | undefined
+    }
   | { readonly op: 'stop' }
 
 export type FromLane =

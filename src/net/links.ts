@@ -22,20 +22,26 @@ import {
 
 // struct ifinfomsg: family u8, padding u8, type u16, index i32, flags u32, change u32
 const IFINFOMSG_LEN = 16
+const IFINFOMSG_TYPE = 2
 const IFINFOMSG_INDEX = 4
 const IFINFOMSG_FLAGS = 8
 const IFINFOMSG_CHANGE = 12
 const IFLA_IFNAME = 3
 const IFLA_MTU = 4
 const IFF_UP = 1
+/** Link type of Ethernet, and of what behaves like it: bridges, bonds, VLANs, virtual functions. */
+const ARPHRD_ETHER = 1
 
 // struct rtmsg, see routes.ts
 const RTMSG_LEN = 12
 const RTA_DST = 1
+const RTA_SRC = 2
 const RTA_OIF = 4
+const RTA_GATEWAY = 5
 const RTA_PREFSRC = 7
 const RTA_METRICS = 8
 const RTA_MARK = 16
+const RTA_VIA = 18
 const RTAX_MTU = 2
 export const RTN_UNICAST = 1
 export const RTN_LOCAL = 2
@@ -47,6 +53,7 @@ export interface Link {
   readonly name: string
   readonly mtu: number
   readonly up: boolean
+  readonly ethernet: boolean
 }
 
 /** The network device of that name, or undefined. */
@@ -82,6 +89,7 @@ function getLink(
     name: name ? new TextDecoder().decode(name).replace(/\0.*$/s, '') : '',
     mtu: mtu ? host32(mtu) : 0,
     up: (host32(answer.body, IFINFOMSG_FLAGS) & IFF_UP) !== 0,
+    ethernet: (answer.body[IFINFOMSG_TYPE]! | (answer.body[IFINFOMSG_TYPE + 1]! << 8)) === ARPHRD_ETHER,
   }
 }
 
@@ -111,19 +119,31 @@ export interface Reach {
   readonly link: Link
   /** The source that the kernel would choose. */
   readonly source: IpAddress | undefined
+  /** The next hop; undefined where the destination is on the link itself. */
+  readonly gateway: IpAddress | undefined
   /** MTU of the route, or else of the device. */
   readonly mtu: number
 }
 
 /**
  * Asks the kernel's routing for the way of a packet to `address` with this mark.
+ * @param from the packet's source, an address of this host; absent: not chosen yet
  * @returns undefined where there is none: no route, or one that discards
  */
-export function reach(netlink: NetlinkSocket, address: IpAddress, mark: number): Reach | undefined {
+export function reach(
+  netlink: NetlinkSocket,
+  address: IpAddress,
+  mark: number,
+  from?: IpAddress,
+): Reach | undefined {
   const header = new Uint8Array(RTMSG_LEN)
   header[0] = familyOf(address)
   header[1] = address.length * 8
   const attributes: Attribute[] = [[RTA_DST, address]]
+  if (from) {
+    header[2] = from.length * 8
+    attributes.push([RTA_SRC, from])
+  }
   if (mark !== 0) attributes.push([RTA_MARK, u32(mark)])
   const body = concat(header, encodeAttributes(attributes))
   const what = `look up the route to ${formatIp(address)}`
@@ -140,7 +160,14 @@ export function reach(netlink: NetlinkSocket, address: IpAddress, mark: number):
   const own = concat(header, encodeAttributes(attributes))
   const route = netlink.ask(what, { type: RTM_GETROUTE, flags: 0, body: own }, NO_WAY)
   const mtu = typeof route === 'number' ? undefined : mtuOf(route.body)
-  return { kind, link, source: found.get(RTA_PREFSRC), mtu: mtu ?? link.mtu }
+  return {
+    kind,
+    link,
+    source: found.get(RTA_PREFSRC),
+    // RTA_VIA has its family in front: an IPv4 route by way of an IPv6 neighbour.
+    gateway: found.get(RTA_GATEWAY) ?? found.get(RTA_VIA)?.subarray(2),
+    mtu: mtu ?? link.mtu,
+  }
 }
 
 function mtuOf(route: Uint8Array): number | undefined {

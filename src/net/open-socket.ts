@@ -1,6 +1,7 @@
 import { release } from 'node:os'
 import type { SystemError } from '../errors.js'
 import {
+  AF_PACKET,
   ICMP_DEST_UNREACH,
   ICMP_FILTER,
   ICMP6_FILTER,
@@ -136,6 +137,24 @@ export function openRawSocket(options: RawSocketOptions): OpenSocket {
     else if (headerIncluded) must(fd, IPPROTO_IPV6, IPV6_HDRINCL, value, 'IPV6_HDRINCL', where)
     return { fd, family }
   })
+}
+
+/**
+ * A packet socket that receives nothing and sends whole IP packets to Ethernet stations.
+ * @returns the descriptor, or -errno where the kernel has no packet sockets or the right to them is missing
+ */
+export function openLinkSocket(mark: number, sendBuffer = SOCKET_BUFFER): number {
+  const c = libc()
+  // Protocol 0: no packet is ever delivered to it.
+  const fd = c.socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+  if (fd < 0) return fd
+  const marked = mark === 0 ? 0 : c.setsockopt(fd, SOL_SOCKET, SO_MARK, mark | 0)
+  if (marked < 0) {
+    c.close(fd)
+    return marked
+  }
+  grow(fd, SO_SNDBUFFORCE, SO_SNDBUF, sendBuffer)
+  return fd
 }
 
 /**

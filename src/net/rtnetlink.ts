@@ -14,6 +14,7 @@ export const RTM_GETROUTE = 26
 /** rtm_flags of a question: the answer is the route itself, without what was learnt of the path (Linux 4.13). */
 export const RTM_F_FIB_MATCH = 0x2000
 export const RTMSG_FLAGS = 8
+export const RTM_GETNEIGH = 30
 export const RTM_NEWRULE = 32
 export const RTM_DELRULE = 33
 

@@ -17,7 +17,7 @@ import {
   MSG_NAME,
   MSG_NAMELEN,
 } from '../ffi/layout/message.js'
-import { SOCKADDR_STRIDE, sockaddrLength } from '../ffi/layout/sockaddr.js'
+import { SOCKADDR_LL_LEN, SOCKADDR_STRIDE, sockaddrLength } from '../ffi/layout/sockaddr.js'
 import { NativeMemory, setWord64 } from '../ffi/native-memory.js'
 import type { Destinations } from './destinations.js'
 import type { TxBatch } from './types.js'
@@ -41,6 +41,7 @@ export class TxMessages {
   private readonly vectors: number
   private readonly controls: number
   private readonly shapes: Uint8Array
+  private readonly nameLength: number
   private readonly slab: Slab
   private readonly destinations: Destinations
 
@@ -51,6 +52,7 @@ export class TxMessages {
     this.slab = slab
     this.destinations = destinations
     this.shapes = new Uint8Array(size)
+    this.nameLength = sockaddrLength(family)
     const memory = new NativeMemory(size * (MMSGHDR_LEN + IOVEC_LEN + CONTROL_LEN))
     this.words = memory.words
     this.address = memory.address
@@ -60,7 +62,6 @@ export class TxMessages {
     const v4 = family === 4
     for (let i = 0; i < size; i++) {
       const w = (i * MMSGHDR_LEN) >>> 2
-      this.words[w + MSG_NAMELEN / 4] = sockaddrLength(family)
       setWord64(this.words, w + MSG_IOV / 4, this.address + this.vectors + i * IOVEC_LEN)
       this.words[w + MSG_IOVLEN / 4] = 1
       const tos = this.controls + i * CONTROL_LEN
@@ -74,9 +75,15 @@ export class TxMessages {
     return this.address + i * MMSGHDR_LEN
   }
 
-  /** Lays out entries [from, from + count) for the call. @throws InternalError for an entry outside slab or table */
-  fill(from: number, count: number): void {
+  /**
+   * Lays out entries [from, from + count) for the call.
+   * @param direct to the stations that their destinations have as direct ways
+   * @throws InternalError for an entry outside slab or table
+   */
+  fill(from: number, count: number, direct: boolean): void {
     const { batch, words, slab, destinations } = this
+    const names = direct ? destinations.ways : destinations.address
+    const nameLength = direct ? SOCKADDR_LL_LEN : this.nameLength
     if (from < 0 || from + count > batch.size) throw new InternalError('messages outside the batch')
     for (let i = from; i < from + count; i++) {
       const at = batch.at[i]!
@@ -90,7 +97,8 @@ export class TxMessages {
       setWord64(words, v, slab.address + at)
       words[v + 2] = length
       const w = i * (MMSGHDR_LEN / 4)
-      setWord64(words, w + MSG_NAME / 4, destinations.address + destination * SOCKADDR_STRIDE)
+      setWord64(words, w + MSG_NAME / 4, names + destination * SOCKADDR_STRIDE)
+      words[w + MSG_NAMELEN / 4] = nameLength
 
       const tos = batch.tos[i]!
       const segment = batch.segment[i]!

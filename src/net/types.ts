@@ -51,6 +51,16 @@ export interface TxBatch {
   readonly destination: Int32Array
 }
 
+/** An Ethernet station to which packets for a destination are handed without the kernel's IP layer. */
+export interface DirectWay {
+  /** Index of the interface. */
+  readonly index: number
+  /** 6 octets. */
+  readonly mac: Uint8Array
+  /** Longer packets do not go this way. */
+  readonly mtu: number
+}
+
 /** A UDP or raw IP socket. */
 export interface PacketSocket {
   readonly fd: number

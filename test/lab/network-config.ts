@@ -85,7 +85,7 @@ export function networkConfig(s: NetworkScenario): GatewayConfig {
       engine: 'auto',
       fwmark,
       table,
-      offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true },
+      offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true, rawDirect: true },
     },
     keyLog: undefined,
     peers,

@@ -52,7 +52,7 @@ describe.skipIf(missing)('offloads that go wrong while running', () => {
       locals: [LOCAL],
       fwmark: 0x5a11,
       engine: 'auto',
-      offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true },
+      offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true, rawDirect: true },
       listener: {
         acquire: () => undefined,
         expire: () => undefined,

@@ -92,6 +92,7 @@ function resolveConfig(source: YamlSource): GatewayConfig {
         udpGro: dataplane.offload.udp_gro,
         joinTcp: dataplane.offload.join_tcp,
         joinUdp: dataplane.offload.join_udp,
+        rawDirect: dataplane.offload.raw_direct,
       },
     },
     keyLog: key_log?.directory,

@@ -116,6 +116,7 @@ const dataplaneSchema = mapping({
     udp_gro: flag().prefault(true),
     join_tcp: flag().prefault(true),
     join_udp: flag().prefault(true),
+    raw_direct: flag().prefault(true),
   }).prefault({}),
 })
 

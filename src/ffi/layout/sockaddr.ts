@@ -1,3 +1,5 @@
+import { AF_PACKET } from '../constants.js'
+
 // Socket addresses. Family is host order (little-endian), port and address are network order.
 //
 //   sockaddr_in    octet  0       2       4               8              16
@@ -10,12 +12,20 @@
 //                         |family | port  | flow info     | address (16)  | scope id  u32 |
 //                         +-------+-------+---------------+----- - - -----+---------------+
 
+//
+//   sockaddr_ll    octet  0       2       4               8       10  11  12              20
+//                         +-------+-------+---------------+-------+---+---+---------------+
+//                         |family |protoc.| interface i32 | type  |pkt|len| address (8)   |
+//                         +-------+-------+---------------+-------+---+---+---------------+
+//                         The protocol is an Ethernet type in network order.
+
 export const AF_INET = 2
 export const AF_INET6 = 10
 
 export const SOCKADDR_IN_LEN = 16
 export const SOCKADDR_IN6_LEN = 28
-/** Room for either, and the distance of entries in an array of them. */
+export const SOCKADDR_LL_LEN = 20
+/** Room for each of them, and the distance of entries in an array of them. */
 export const SOCKADDR_STRIDE = 32
 
 export const SIN_PORT = 2
@@ -39,6 +49,23 @@ export function writeSockaddr(b: Uint8Array, at: number, address: Uint8Array, po
   b[at + SIN_PORT + 1] = port & 0xff
   b.set(address, at + (v4 ? SIN_ADDR : SIN6_ADDR))
   return length
+}
+
+/** Writes the address of a station on the Ethernet of interface `index`, 20 octets at `at`. @param mac 6 octets */
+export function writeLinkAddress(
+  b: Uint8Array,
+  at: number,
+  protocol: number,
+  index: number,
+  mac: Uint8Array,
+): void {
+  b.fill(0, at, at + SOCKADDR_LL_LEN)
+  b[at] = AF_PACKET
+  b[at + 2] = protocol >>> 8
+  b[at + 3] = protocol & 0xff
+  for (let i = 0; i < 4; i++) b[at + 4 + i] = (index >>> (8 * i)) & 0xff
+  b[at + 11] = mac.length
+  b.set(mac, at + 12)
 }
 
 /** A socket address as an octet string of its own. */

@@ -27,7 +27,7 @@ test('a configuration is resolved to what the daemon’s parts take', () => {
     engine: 'auto',
     fwmark: 0x5a11,
     table: 23057,
-    offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true },
+    offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true, rawDirect: true },
   })
   expect(config.peers).toEqual([
     {
