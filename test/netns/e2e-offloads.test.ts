@@ -16,13 +16,24 @@ interface Case extends GatewaySettings {
   readonly rate?: number
   /** Features as `status` must say them, where the kernel would grant more. */
   readonly features?: Readonly<Record<string, boolean>>
+  /** Most packets take direct ways, or none does. */
+  readonly direct?: boolean
 }
 
 const udp = { encapsulation: 'udp' }
+const raw = { encapsulation: 'raw' }
 const off = { tun: 'off', udp_gso: false, udp_gro: false }
 const cases: Case[] = [
   { name: 'everything the kernel grants, UDP', peer: udp },
-  { name: 'everything the kernel grants, raw', peer: { encapsulation: 'raw' } },
+  { name: 'everything the kernel grants, raw', peer: raw, direct: true },
+  { name: 'everything the kernel grants, raw over IPv6', peer: raw, outer: 6, direct: true },
+  {
+    name: 'raw without direct ways',
+    peer: raw,
+    dataplane: { offload: { raw_direct: false } },
+    features: { rawDirect: false },
+    direct: false,
+  },
   ...(['tso', 'checksum', 'none', 'off'] as const).map(
     (tun): Case => ({
       name: `TUN offload ${tun}`,
@@ -76,7 +87,7 @@ describe.skipIf(why !== undefined)('offloads and engines', () => {
   test.each(cases)(
     '$name',
     { timeout: 60_000 },
-    async ({ name: _, mebibytes = 32, rate = 4000, features, ...settings }) => {
+    async ({ name: _, mebibytes = 32, rate = 4000, features, direct, ...settings }) => {
       gateways = await Gateway.pair(lab, settings)
       const moved = await transferImage(lab, {
         from: ADDRESSES.a.inner4,
@@ -96,6 +107,9 @@ describe.skipIf(why !== undefined)('offloads and engines', () => {
       for (const gateway of gateways) {
         const status = await gateway.status()
         expect(status.features).toMatchObject(features ?? {})
+        const { txDatagrams, txDirect } = status.counters
+        if (direct !== undefined) expect(txDirect > txDatagrams / 2).toBe(direct)
+        if (direct === false) expect(txDirect).toBe(0)
         if (settings.dataplane?.engine) expect(status.engine).toBe(settings.dataplane.engine)
         for (const cause of [
           'bad-icv',
