@@ -51,8 +51,12 @@ import { TxQueue } from './tx-queue.js'
 const TUN_PACKET_MAX = 65_535
 /** Room behind a packet for the ESP trailer that is written in place. */
 const TAIL_ROOM = 64
-/** Packets, each up to 64 KiB, read from the TUN before the sockets get their turn. */
-const TUN_BUDGET = 8
+/**
+ * Packets, of up to 64 KiB each, and octets read from the TUN before the sockets get their turn: small packets come one
+ * by one, and only what is sent together can become one UDP_SEGMENT message.
+ */
+const TUN_PACKETS = 64
+const TUN_OCTETS = 512 * 1024
 /** Sealed packets between two sends. */
 const OUT_ROOM = 1 << 20
 /** Room that one sealed packet may need: the largest IP packet there is. */
@@ -258,10 +262,11 @@ export class Lane {
 
   private drainTun(): number {
     let work = 0
-    for (; work < TUN_BUDGET; work++) {
+    for (let octets = 0; work < TUN_PACKETS && octets < TUN_OCTETS; work++) {
       const n = this.tun.read(this.tunAt, this.header + TUN_PACKET_MAX)
       if (n <= this.header) break
       this.fromTun(this.tunAt + this.header, n - this.header)
+      octets += n
     }
     if (work > 0) this.flushOut()
     return work
