@@ -25,6 +25,11 @@ const PIPELINE_PACKETS = 100_000
 
 /** Runs the sections that are asked for. @param told hears of the progress, line by line */
 export async function measure(o: BenchOptions, told: (line: string) => void): Promise<Results> {
+  const everyone = [...CONTENDERS, ...MIGRATORS, ...ON_REQUEST]
+  if (contendersNamed(everyone, [], o.contenders).length === 0)
+    throw new Error(
+      `no contender is called so; there are: ${[...new Set(everyone.map((c) => c.name))].join(', ')}`,
+    )
   const figures = new Figures()
   const startedAt = new Date().toISOString()
   const wanted = new Set(o.only)
@@ -76,7 +81,8 @@ async function wholeGateways(
   if (wanted.has('rekey')) await benchRekey(figures, rig)
   if (wanted.has('soak')) {
     const ours = contenders.filter((c) => c.kind === 'ours')
-    await runRig(ours.slice(0, 1), [soak(o.soakSeconds, figures)], figures, { ...rig, rounds: 1 })
+    const best = ours.find((c) => c.missing() === undefined) ?? ours[0]
+    await runRig(best ? [best] : [], [soak(o.soakSeconds, figures)], figures, { ...rig, rounds: 1 })
   }
 }
 

@@ -45,6 +45,6 @@ function compile(lab: Lab): string {
     ['-O3', '-march=native', '-Wall', SOURCE, '-o', program, '-lIPSec_MB'],
     { encoding: 'utf8' },
   )
-  if (status !== 0) throw new Error(`cc ${SOURCE}: ${stderr.slice(-2000)}`)
+  if (status !== 0) throw new Error(`cc ${SOURCE}: ${/error: .*/.exec(stderr)?.[0] ?? `status ${status}`}`)
   return program
 }

@@ -49,7 +49,9 @@ enum {
 	SEND_MAX = 65000,
 	SEGMENTS_MAX = 64,
 	RECEIVE_BATCH = 8,
-	TUN_READS = 4, /* before the socket has its turn */
+	/* What is read from the TUN device before the socket has its turn. */
+	READS_MAX = 64,
+	READ_OCTETS_MAX = 256 * 1024,
 };
 
 /* virtio_net_hdr without num_buffers, as TUN has it by default. */
@@ -156,28 +158,49 @@ static size_t open_packet(uint8_t *esp, size_t length, uint8_t **inner)
 
 /* ---- outbound ---- */
 
-static uint8_t out[SEND_MAX + PACKET_MAX];
+/* Sealed packets that wait to go out in one call. All are of one length; only the last may be shorter. */
+static struct {
+	uint8_t octets[SEND_MAX];
+	size_t used, datagram, count;
+} batch;
 
-/* Sends `length` octets as datagrams of `segment` octets, the last one as long as it is. */
-static void send_segments(size_t length, size_t segment)
+static void send_batch(void)
 {
-	struct iovec vector = {out, length};
+	if (batch.count == 0)
+		return;
+	struct iovec vector = {batch.octets, batch.used};
 	char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
 	struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-	if (length > segment) {
+	if (batch.count > 1) {
 		message.msg_control = control;
 		message.msg_controllen = sizeof control;
 		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
 		c->cmsg_level = SOL_UDP;
 		c->cmsg_type = UDP_SEGMENT;
 		c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-		uint16_t s = segment;
+		uint16_t s = batch.datagram;
 		memcpy(CMSG_DATA(c), &s, sizeof s);
 	}
 	while (sendmsg(udp, &message, 0) < 0 && errno == EAGAIN) {
 		struct pollfd writable = {udp, POLLOUT, 0};
 		poll(&writable, 1, 1);
 	}
+	batch.used = batch.count = 0;
+}
+
+static void seal_into_batch(uint8_t *packet, size_t length)
+{
+	size_t n = sealed_length(length);
+	if (n > batch.datagram || batch.count == SEGMENTS_MAX || batch.used + n > SEND_MAX)
+		send_batch();
+	if (n > SEND_MAX)
+		return;
+	if (batch.count == 0)
+		batch.datagram = n;
+	batch.used += seal(packet, length, batch.octets + batch.used);
+	batch.count++;
+	if (n < batch.datagram)
+		send_batch();
 }
 
 /*
@@ -197,7 +220,6 @@ static void segment_tcp(uint8_t *packet, size_t length, size_t mss)
 	size_t headers = ip_length + tcp_length, payload = length - headers;
 	uint32_t number = ntohl(first->seq);
 	uint16_t id = ntohs(ip_header.id);
-	size_t used = 0, datagram = sealed_length(headers + mss), count = 0;
 
 	for (size_t at = 0; at < payload; at += mss) {
 		size_t n = payload - at < mss ? payload - at : mss;
@@ -215,38 +237,32 @@ static void segment_tcp(uint8_t *packet, size_t length, size_t mss)
 			tcp->fin = tcp->psh = 0;
 		tcp->check = 0;
 		tcp->check = ~fold(sum((uint8_t *)tcp, tcp_length + n) + tcp_pseudo_header(ip, tcp_length + n));
-		if (used + datagram > SEND_MAX || count == SEGMENTS_MAX) {
-			send_segments(used, datagram);
-			used = count = 0;
-		}
-		used += seal(segment, headers + n, out + used);
-		count++;
+		seal_into_batch(segment, headers + n);
 	}
-	send_segments(used, datagram);
 }
 
-static bool read_tun(void)
+/* Reads one packet and seals what comes of it. Returns its length, 0 when there is none. */
+static size_t read_tun(void)
 {
 	/* Room in front, so that the packet behind the header is aligned; and behind, for the trailer. */
 	static uint8_t buffer[PACKET_MAX + 128] __attribute__((aligned(64)));
 	uint8_t *packet = buffer + 64, *at = packet - sizeof(vnet_hdr);
 	ssize_t got = read(tun, at, PACKET_MAX);
 	if (got <= (ssize_t)(sizeof(vnet_hdr) + sizeof(struct iphdr)))
-		return got > 0;
+		return got > 0 ? got : 0;
 	vnet_hdr h;
 	memcpy(&h, at, sizeof h);
 	size_t length = got - sizeof h;
 	if ((h.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) == VIRTIO_NET_HDR_GSO_TCPV4) {
 		segment_tcp(packet, length, h.gso_size);
-		return true;
+		return length;
 	}
 	if (h.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM && h.csum_start + h.csum_offset + (size_t)2 <= length) {
 		uint16_t check = ~fold(sum(packet + h.csum_start, length - h.csum_start));
 		memcpy(packet + h.csum_start + h.csum_offset, &check, sizeof check);
 	}
-	size_t n = seal(packet, length, out);
-	send_segments(n, n);
-	return true;
+	seal_into_batch(packet, length);
+	return length;
 }
 
 /* ---- inbound ---- */
@@ -414,8 +430,12 @@ int main(int argc, char **argv)
 	struct pollfd ready[2] = {{tun, POLLIN, 0}, {udp, POLLIN, 0}};
 	for (;;) {
 		bool busy = false;
-		for (int i = 0; i < TUN_READS && read_tun(); i++)
+		size_t octets = 0, got;
+		for (int i = 0; i < READS_MAX && octets < READ_OCTETS_MAX && (got = read_tun()) > 0; i++) {
+			octets += got;
 			busy = true;
+		}
+		send_batch();
 		if (read_udp())
 			busy = true;
 		if (!busy)

@@ -65,7 +65,7 @@ function sectionHtml(
 ): string {
   const groups = groupsOf(figures, section)
   if (groups.length === 0) return ''
-  const plots = groups.map((group) => {
+  const plots = groups.filter(isPlotted).map((group) => {
     const bars = group.figures.map((f) => ({
       label: f.subject,
       kind: kindOf(f.subject),
@@ -74,13 +74,16 @@ function sectionHtml(
       max: Math.max(...f.values),
     }))
     const better = group.figures[0]!.better === 'higher' ? 'more is better' : 'less is better'
-    return `<h3>${e(groupTitle(group))}</h3><figure>${barPlot(bars, group.unit)}<figcaption>${e(group.unit)}, ${better}</figcaption></figure>`
+    return `<h3>${e(groupTitle(group))}</h3><figure>${barPlot(bars, group.unit)}<figcaption>${better}</figcaption></figure>`
   })
   const curves = results.series
     .filter((s) => s.section === section && s.points.length > 1)
     .map((s) => `<h3>${e(`${s.subject}: ${s.metric}`)}</h3><figure>${linePlot(s.points, s.unit)}</figure>`)
   return `<h2>${e(SECTION_TITLES[section])}</h2>${plots.join('')}${curves.join('')}${tableHtml(groups)}`
 }
+
+/** An engine's time says the same as its rate. */
+const isPlotted = (g: Group): boolean => !(g.section === 'engines' && g.unit !== 'Gbit/s')
 
 const groupTitle = (g: Group): string => `${g.metric}${g.mtu === undefined ? '' : `, MTU ${g.mtu}`}`
 

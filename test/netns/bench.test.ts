@@ -87,6 +87,10 @@ describe.skipIf(why !== undefined)('npm run bench', () => {
       status: 1,
       output: expect.stringMatching(/none: ENOENT/),
     })
+    expect(bench('--contenders', 'nobody', '--only', 'rig')).toMatchObject({
+      status: 1,
+      output: expect.stringContaining('there are: no gateway, C limit, sallyport'),
+    })
     expect(bench('--only', 'nothing').output).toMatch(/expected some of engines, pipeline/)
     expect(bench('--rounds', '1.5').output).toMatch(/expected a whole number from 1/)
   })
