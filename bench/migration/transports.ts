@@ -104,7 +104,7 @@ export const socatTls: Transport = {
     const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
     run('openssl', ['req', '-x509', ...curve, ...subject, '-keyout', key, '-out', certificate])
     const block = ['-b', '131072']
-    const listen = `OPENSSL-LISTEN:${PORT},bind=${way.to},cert=${certificate},key=${key},verify=0`
+    const listen = `OPENSSL-LISTEN:${PORT},bind=${way.to},cert=${certificate},key=${key},verify=0,reuseaddr`
     lab.spawn('b', 'socat', [...block, listen, `SYSTEM:${RECEIVE},pipes`], { stdio: 'ignore' })
     await listening(lab, Number(PORT))
     const connect = `OPENSSL:${way.to}:${PORT},bind=${way.from},cafile=${certificate},verify=1`
