@@ -16,6 +16,8 @@ export const SO_SNDBUF = 7
 export const SO_RCVBUF = 8
 export const SO_NO_CHECK = 11
 export const SO_REUSEPORT = 15
+export const SO_ATTACH_FILTER = 26
+export const SO_ATTACH_REUSEPORT_CBPF = 51
 export const SO_SNDBUFFORCE = 32
 export const SO_RCVBUFFORCE = 33
 export const SO_MARK = 36
@@ -53,6 +55,10 @@ export const IPV6_TCLASS = 67
 export const PMTUDISC_DONT = 0
 export const PMTUDISC_DO = 2
 export const PMTUDISC_PROBE = 3
+
+// linux/bpf.h
+export const BPF_PROG_LOAD = 5
+export const BPF_PROG_TYPE_SOCKET_FILTER = 1
 
 // linux/udp.h
 /** u16: the kernel cuts one message into datagrams of this length. */

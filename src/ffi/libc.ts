@@ -6,6 +6,9 @@ import { koffi } from './koffi.js'
  * throws, none retries. Parameters of type Uint8Array are for calls outside the hot path: the octets are used during
  * the call only.
  */
+/** Of asm-generic; x86-64 has numbers of its own. */
+const SYS_BPF = process.arch === 'x64' ? 321 : 280
+
 export interface Libc {
   open(path: string, flags: number): number
   close(fd: number): number
@@ -18,6 +21,8 @@ export interface Libc {
   poll(fds: number, count: number, timeoutMs: number): number
   eventfd(initial: number, flags: number): number
   ioctlPointer(fd: number, request: number, argument: Uint8Array): number
+  /** bpf(2), which has no wrapper in libc. */
+  bpf(command: number, attributes: number, length: number): number
   ioctlValue(fd: number, request: number, value: number): number
   socket(family: number, type: number, protocol: number): number
   bind(fd: number, address: Uint8Array): number
@@ -89,6 +94,7 @@ function bind(): Libc {
   const munmap = c.func('munmap', 'int', ['uintptr_t', 'size_t'])
   const memfdCreate = c.func('memfd_create', 'int', ['str', 'uint'])
   const ftruncate = c.func('ftruncate', 'int', ['int', 'int64_t'])
+  const syscall = c.func('syscall', 'long', ['long', 'long', 'uintptr_t', 'uint'])
   const unshare = c.func('unshare', 'int', ['int'])
   const setns = c.func('setns', 'int', ['int', 'int'])
 
@@ -101,6 +107,7 @@ function bind(): Libc {
     writev: (fd, vectors, count) => result(writev(fd, vectors, count)),
     poll: (fds, count, timeoutMs) => result(poll(fds, count, timeoutMs)),
     eventfd: (initial, flags) => result(eventfd(initial, flags)),
+    bpf: (command, attributes, length) => result(syscall(SYS_BPF, command, attributes, length)),
     ioctlPointer: (fd, request, argument) => result(ioctlPointer(fd, request, argument)),
     ioctlValue: (fd, request, value) => result(ioctlValue(fd, request, value)),
     socket: (family, type, protocol) => result(socket(family, type, protocol)),

@@ -22,6 +22,8 @@ export const TUNGETFEATURES = 0x800454cf
 export const TUNSETOFFLOAD = 0x400454d0
 /** P int: length of the virtio_net_hdr in front of packets. */
 export const TUNSETVNETHDRSZ = 0x400454d8
+/** int *: a descriptor of an eBPF program that chooses the queue (Linux 4.16). */
+export const TUNSETSTEERINGEBPF = 0x800454e0
 
 export const IFF_TUN = 0x0001
 /** No four octets of flags and EtherType in front of packets. */
