@@ -4,6 +4,7 @@ import { Dataplane } from '../dataplane/dataplane.js'
 import { ControlError } from '../errors.js'
 import type { Endpoint, IkeEnvironment } from '../ike/environment.js'
 import { Ike } from '../ike/ike.js'
+import { basePolicy } from '../sadb/lane-policy.js'
 import type { SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import type { GatewayConfig, PolicySettings } from './config/config.js'
@@ -14,6 +15,7 @@ import { HostNetwork } from './host-network.js'
 import { IKE_PORT, IkeSockets } from './ike-sockets.js'
 import { ikeViews } from './ike-view.js'
 import { KeyLog } from './key-log/key-log.js'
+import { lanePolicies, peersInLanes, wantedLanes } from './lanes.js'
 import { type GatewayStatus, gatewayStatus } from './status.js'
 import { FileTimestampStore } from './timestamp-store.js'
 import { Undo } from './undo.js'
@@ -106,6 +108,7 @@ export class Gateway {
       fwmark: settings.fwmark,
       engine: settings.engine,
       offload: settings.offload,
+      lanes: wantedLanes(this.config),
       listener: {
         acquire: (policy) => this.acquire(policy),
         expire: (expiry) => this.expire(expiry),
@@ -123,7 +126,11 @@ export class Gateway {
     })
     this.dataplane = dataplane
     this.undo.push('data path', () => dataplane.stop())
-    for (const policy of this.config.policies) dataplane.addPolicy(policy)
+    const wanted = wantedLanes(this.config)
+    if (dataplane.laneCount < wanted)
+      this.log.warn({ wanted }, 'one lane only: this kernel cannot keep flows in order over several')
+    for (const policy of this.config.policies)
+      for (const spec of lanePolicies(policy, dataplane.laneCount)) dataplane.addPolicy(spec)
     for (const sa of this.config.manual) this.addSa(sa)
     wipeManual(this.config)
     const { engines, features } = dataplane.status()
@@ -132,7 +139,7 @@ export class Gateway {
       { engine: first?.name, detail: first?.detail, behind: others.map((e) => e.name) },
       'crypto engine',
     )
-    this.log.info({ tun: dataplane.tunName, ...features }, 'data path')
+    this.log.info({ tun: dataplane.tunName, lanes: dataplane.laneCount, ...features }, 'data path')
     for (const e of engines)
       if (e.refused !== undefined)
         this.log.debug({ engine: e.name, reason: e.refused }, 'crypto engine not used')
@@ -159,7 +166,8 @@ export class Gateway {
     this.undo.push('IKE sockets', () => sockets.close())
     const manualSpis = new Set(this.config.manual.map((sa) => sa.spi))
     const environment = this.environment(FileTimestampStore.open(this.config.host.state))
-    this.ike = new Ike(this.config.ike, environment, {
+    const peers = peersInLanes(this.config.ike, this.dataplane?.laneCount ?? 1)
+    this.ike = new Ike(peers, environment, {
       preferUdp: this.dataplane?.status().features.udpGso === true,
       spiInUse: (spi) => manualSpis.has(spi),
     })
@@ -218,7 +226,7 @@ export class Gateway {
   }
 
   private acquire(id: number): void {
-    const policy = this.policies.get(id)
+    const policy = this.policies.get(basePolicy(id))
     if (!policy) return
     if (policy.manual)
       this.log.warn({ peer: policy.peer, child: policy.child }, 'packets without a manual SA')
@@ -226,7 +234,7 @@ export class Gateway {
   }
 
   private expire(expiry: SaExpiry): void {
-    if (this.policies.get(expiry.policy)?.manual)
+    if (this.policies.get(basePolicy(expiry.policy))?.manual)
       this.log.warn({ spi: expiry.spi, cause: expiry.cause }, 'manual SA has come to its end')
     else this.drive((ike, now) => ike.expire(now, expiry))
   }
@@ -264,7 +272,7 @@ export class Gateway {
     const wanted = new Set(policies.map((p) => p.id))
     await this.wait(timeoutMs, 'not up', policies[0]!.peer, () => {
       for (const sa of this.running().dataplane.status().sas)
-        if (sa.direction === 'outbound') wanted.delete(sa.policy)
+        if (sa.direction === 'outbound') wanted.delete(basePolicy(sa.policy))
       return wanted.size === 0
     })
   }
@@ -278,10 +286,10 @@ export class Gateway {
     const ids = new Set(this.chosen(peer, child).map((p) => p.id))
     const current = this.running()
       .dataplane.status()
-      .sas.filter((sa) => sa.direction === 'outbound' && ids.has(sa.policy))
+      .sas.filter((sa) => sa.direction === 'outbound' && ids.has(basePolicy(sa.policy)))
     for (const { direction, protocol, spi, policy } of current)
       this.expire({ direction, protocol, spi, policy, limit: 'soft', cause: 'asked' })
-    return new Set(current.map((sa) => sa.policy)).size
+    return new Set(current.map((sa) => basePolicy(sa.policy))).size
   }
 
   /** @throws ControlError */
@@ -294,7 +302,7 @@ export class Gateway {
     await this.wait(timeoutMs, 'not down', policies[0]!.peer, () =>
       this.running()
         .dataplane.status()
-        .sas.every((sa) => !ids.has(sa.policy)),
+        .sas.every((sa) => !ids.has(basePolicy(sa.policy))),
     )
   }
 

@@ -1,6 +1,7 @@
 import { encryptionInfo, integrityInfo, KE, PRF } from '../crypto/algorithms.js'
 import { parseIkeProposal } from '../ike/proposals.js'
 import type { ChildSaStatus, IkePeerStatus, IkeSaStatus } from '../ike/status.js'
+import { basePolicy } from '../sadb/lane-policy.js'
 
 // Key management as status shows it: IKE's own status with the times as seconds, ready for JSON.
 
@@ -74,7 +75,7 @@ function viewOf(p: IkePeerStatus): IkeView {
     lastErrorAgeSeconds: seconds(p.lastError?.ageMs),
     sas: p.ikeSas.map(saView),
     children: p.children.map((c) => ({
-      policy: c.policy,
+      policy: basePolicy(c.policy),
       inboundSpi: c.inboundSpi,
       outboundSpi: c.outboundSpi,
       state: c.state,

@@ -1,6 +1,7 @@
 import { encryptionInfo, integrityInfo } from '../crypto/algorithms.js'
 import type { DataplaneStatus, SaStatus } from '../dataplane/dataplane.js'
 import { formatIdentity } from '../ike/identity.js'
+import { basePolicy } from '../sadb/lane-policy.js'
 import type { SaLifetime } from '../sadb/sa-spec.js'
 import { formatIp } from '../wire/ip-address.js'
 import { formatSelector } from '../wire/traffic-selector.js'
@@ -22,6 +23,7 @@ export interface GatewayStatus {
   readonly engine: string | undefined
   readonly engines: DataplaneStatus['engines']
   /** Offloads and whether they are on. */
+  readonly lanes: number
   readonly features: DataplaneStatus['features']
   readonly counters: DataplaneStatus['counters']
   /** Packets of the data path that were dropped, by cause. */
@@ -63,6 +65,8 @@ export interface ChildView {
 }
 
 export interface SaView {
+  /** Worker thread of the data path that it belongs to. */
+  readonly lane: number
   readonly direction: 'inbound' | 'outbound'
   readonly spi: number
   /** "AES_GCM_16-128", "AES_CBC-256"; absent for AH. */
@@ -104,6 +108,7 @@ export function gatewayStatus(s: StatusSources): GatewayStatus {
     features: dataplane.features,
     counters: dataplane.counters,
     drops: dataplane.drops,
+    lanes: s.dataplane.lanes,
     paths: s.dataplane.paths.map(({ remote, mtu }) => ({ remote: formatIp(remote), mtu })),
     events: s.events,
     peers: config.peers.map((peer) => peerView(s, peer)),
@@ -146,7 +151,7 @@ function childView(
     transparent: policy.transparent,
     manual: policy.manual,
     lifetime,
-    sas: sas.filter((sa) => sa.policy === policy.id).map(saView),
+    sas: sas.filter((sa) => basePolicy(sa.policy) === policy.id).map(saView),
   }
 }
 
@@ -154,6 +159,7 @@ function saView(sa: SaStatus): SaView {
   const ageSeconds = sa.ageMs / 1000
   const hard = sa.lifetime.hardSeconds
   return {
+    lane: sa.lane,
     direction: sa.direction,
     spi: sa.spi,
     encryption: encryptionName(sa),

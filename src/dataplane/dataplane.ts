@@ -1,33 +1,18 @@
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import type { EngineReport } from '../crypto/select.js'
 import type { EngineName } from '../crypto/types.js'
-import { InternalError } from '../errors.js'
 import { DROP_NAMES } from '../ipsec/drop.js'
 import type { PathMtu, Way } from '../ipsec/path-mtu.js'
 import { closeFd } from '../net/fd.js'
-import {
-  openLinkSocket,
-  openRawSocket,
-  openTooBigSocket,
-  openUdpSocket,
-  sendDatagram,
-} from '../net/open-socket.js'
-import { openTun, type TunOffload } from '../net/tun.js'
-import { Wakeup } from '../net/wakeup.js'
+import { sendDatagram } from '../net/open-socket.js'
+import { laneOfPolicy } from '../sadb/lane-policy.js'
 import type { PolicySpec, Sadb, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
-import { ICMP, ICMPV6 } from '../wire/icmp.js'
-import { NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
+import { NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
-import { Counters, LANE_COUNTERS, type LaneCounter, SA_SLOTS } from './counters.js'
+import { type Counters, LANE_COUNTERS, type LaneCounter, SA_SLOTS } from './counters.js'
+import { type DescriptorOptions, type Descriptors, openDescriptors } from './descriptors.js'
 import { DirectWays, type UnderlayPair } from './direct-ways.js'
-import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
-
-/** Octets for ICMP messages that nobody has asked for. */
-const ICMP_BUFFER = 64 * 1024
-const ESP = 50
-const AH = 51
-/** How long a lane has to say that it is ready, or that it has stopped. */
-const LANE_DEADLINE_MS = 10_000
+import { LaneThread } from './lane-thread.js'
+import type { FromLane, SocketSpec, ToLane } from './messages.js'
 
 export interface Endpoint {
   readonly address: IpAddress
@@ -47,34 +32,17 @@ export interface DataplaneListener {
   pathMtu(paths: readonly PathMtu[]): void
   /** An offload that misbehaved and was switched off. */
   stepBack(feature: string, reason: string): void
-  /** The lane is gone: nothing is carried any more. The daemon stops, its fail-closed rules stay. */
+  /** A lane is gone: its flows are not carried any more. The daemon stops, its fail-closed rules stay. */
   fault(error: Error): void
 }
 
-export interface OffloadOptions {
-  readonly tun: TunOffload
-  readonly udpGso: boolean
-  readonly udpGro: boolean
-  /** Raw ESP and AH goes to the Ethernet station of its peer without the kernel's IP layer. */
-  readonly rawDirect: boolean
-  /** Inner TCP segments, and UDP datagrams, are joined to large writes to the TUN device. */
-  readonly joinTcp: boolean
-  readonly joinUdp: boolean
-}
-
-export interface DataplaneOptions {
-  readonly tunName: string
-  /** Underlay addresses of this host, without repetition. */
-  readonly locals: readonly IpAddress[]
-  /** Mark of every packet that the gateway itself sends. */
-  readonly fwmark: number
+export interface DataplaneOptions extends DescriptorOptions {
   readonly engine: EngineName | 'auto'
-  /** Offloads that may be used; what the kernel refuses is done without. */
-  readonly offload: OffloadOptions
   readonly listener: DataplaneListener
 }
 
 export interface SaStatus extends Omit<SaSpec, 'encryption' | 'integrity'> {
+  readonly lane: number
   /** IANA ids without keys. */
   readonly encryptionId: number | undefined
   readonly encryptionKeyBits: number
@@ -90,6 +58,7 @@ export interface SaStatus extends Omit<SaSpec, 'encryption' | 'integrity'> {
 
 export interface DataplaneStatus {
   readonly tun: string
+  readonly lanes: number
   readonly features: Readonly<Record<string, boolean>>
   readonly engines: readonly EngineReport[]
   readonly counters: Readonly<Record<LaneCounter, number>>
@@ -102,70 +71,56 @@ export interface DataplaneStatus {
 
 interface Installed {
   readonly spec: SaSpec
+  readonly lane: number
+  /** In its lane's counters. */
   readonly slot: number
   readonly addedMs: number
 }
 
 /**
- * The data path as the daemon sees it. Opens the TUN device and the sockets, runs a lane in a worker thread and hands it
- * SAs and policies. Owns every descriptor that it opens and closes them in `stop`.
+ * The data path as the daemon sees it. Opens the TUN device and the sockets, runs lanes in worker threads and hands them
+ * SAs and policies, each to the lane that its policy's id names (src/sadb/lane-policy.ts). Owns every descriptor that it opens
+ * and closes them in `stop`.
  */
 export class Dataplane implements Sadb {
   readonly tunName: string
   private readonly listener: DataplaneListener
-  private readonly worker: Worker
-  private readonly port: MessagePort
-  private readonly wakeup: Wakeup
+  private readonly lanes: readonly LaneThread[]
   private readonly ways: DirectWays | undefined
-  private readonly mail: Int32Array
-  private readonly counters: Counters
+  /** Lane 0's: it has what is not of any SA. */
   private readonly sockets: readonly SocketSpec[]
   private readonly fds: readonly number[]
   private readonly installed = new Map<string, Installed>()
-  private readonly freeSlots: number[] = []
+  private readonly freeSlots: number[][]
   private features: Record<string, boolean>
-  private engines: readonly EngineReport[] = []
   private paths: readonly PathMtu[] = []
-  private stopping: (() => void) | undefined
   private stopped = false
-  /** The worker thread is gone: nobody answers any more. */
-  private ended = false
 
-  private constructor(options: DataplaneOptions, opened: Opened) {
+  private constructor(options: DataplaneOptions, opened: Descriptors) {
     this.listener = options.listener
-    this.tunName = opened.tun.name
-    this.sockets = opened.sockets
+    this.tunName = opened.tunName
+    this.sockets = opened.lanes[0]!.sockets
     this.fds = opened.fds
-    this.wakeup = opened.wakeup
-    this.features = opened.features
-    this.counters = new Counters()
+    this.features = { ...opened.features }
+    this.freeSlots = opened.lanes.map(() => Array.from({ length: SA_SLOTS }, (_, i) => SA_SLOTS - 1 - i))
     this.ways = this.features.rawDirect
       ? new DirectWays(
           options.fwmark,
           () => this.rawPairs(),
-          ([local, remote], way) => this.post({ op: 'way', local, remote, way }),
+          ([local, remote], way) => this.postAll({ op: 'way', local, remote, way }),
         )
       : undefined
-    const mail = new SharedArrayBuffer(4)
-    this.mail = new Int32Array(mail)
-    for (let slot = SA_SLOTS - 1; slot >= 0; slot--) this.freeSlots.push(slot)
-
-    const { port1, port2 } = new MessageChannel()
-    this.port = port1
-    const laneOptions: LaneOptions = {
-      lane: 0,
-      tun: opened.tun,
-      sockets: opened.sockets,
-      wakeFd: opened.wakeup.fd,
-      engine: options.engine,
-      counters: this.counters.buffer,
-      mail,
-    }
-    this.worker = new Worker(new URL('./lane-worker.js', import.meta.url), {
-      name: 'sallyport lane 0',
-      workerData: { options: laneOptions, port: port2 },
-      transferList: [port2],
-    })
+    this.lanes = opened.lanes.map(
+      ({ tun, sockets }, lane) =>
+        new LaneThread({
+          lane,
+          tun,
+          sockets,
+          engine: options.engine,
+          said: (message) => this.handle(lane, message),
+          fault: (error) => this.fault(error),
+        }),
+    )
   }
 
   /**
@@ -173,9 +128,9 @@ export class Dataplane implements Sadb {
    * @throws CryptoError when no engine passes its self-test
    */
   static async start(options: DataplaneOptions): Promise<Dataplane> {
-    const dataplane = new Dataplane(options, open(options))
+    const dataplane = new Dataplane(options, openDescriptors(options))
     try {
-      await dataplane.ready()
+      await Promise.all(dataplane.lanes.map((lane) => lane.ready()))
       return dataplane
     } catch (error) {
       await dataplane.stop()
@@ -183,31 +138,9 @@ export class Dataplane implements Sadb {
     }
   }
 
-  private ready(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const deadline = setTimeout(() => reject(new InternalError('the lane did not start')), LANE_DEADLINE_MS)
-      let started = false
-      this.worker.on('error', (error: unknown) => {
-        clearTimeout(deadline)
-        const fault = error instanceof Error ? error : new InternalError(String(error))
-        if (started) this.fault(fault)
-        else reject(fault)
-      })
-      this.worker.on('exit', (status) => {
-        this.ended = true
-        this.stopping?.()
-        if (started && !this.stopped)
-          this.fault(new InternalError(`the lane ended by itself with status ${status}`))
-      })
-      this.port.on('message', (message: FromLane) => {
-        if (message.op === 'ready') {
-          clearTimeout(deadline)
-          started = true
-          this.engines = message.engines
-          resolve()
-        } else this.handle(message)
-      })
-    })
+  /** How many lanes there are. */
+  get laneCount(): number {
+    return this.lanes.length
   }
 
   private fault(error: Error): void {
@@ -216,7 +149,7 @@ export class Dataplane implements Sadb {
     this.listener.fault(error)
   }
 
-  private handle(message: Exclude<FromLane, { op: 'ready' }>): void {
+  private handle(lane: number, message: Exclude<FromLane, { op: 'ready' | 'stopped' }>): void {
     switch (message.op) {
       case 'acquire':
         return this.listener.acquire(message.policy)
@@ -233,42 +166,49 @@ export class Dataplane implements Sadb {
         return this.listener.refused(message.key, message.reason)
       case 'pathMtu':
         this.paths = message.paths
+        // A router's message quotes the SA of one lane; the path is the same for all.
+        for (const [i, other] of this.lanes.entries())
+          if (i !== lane) other.post({ op: 'paths', paths: message.paths })
         return this.listener.pathMtu(message.paths)
       case 'stepBack':
+        if (this.features[message.feature] === false) return
         this.features = { ...this.features, [message.feature]: false }
         return this.listener.stepBack(message.feature, message.reason)
-      case 'stopped':
-        this.stopping?.()
     }
   }
 
-  private post(message: ToLane): void {
-    if (this.stopped) return
-    this.port.postMessage(message)
-    Atomics.store(this.mail, MAIL, 1)
-    this.wakeup.wake()
+  private postAll(message: ToLane): void {
+    if (!this.stopped) for (const lane of this.lanes) lane.post(message)
+  }
+
+  private laneOf(policy: number): { readonly lane: LaneThread; readonly index: number } | undefined {
+    const index = laneOfPolicy(policy)
+    const lane = this.lanes[index]
+    return lane && !this.stopped ? { lane, index } : undefined
   }
 
   /** @param tun MTU of the TUN device @param ways MTU of the underlay towards each peer, as its routes have it */
   setMtus(tun: number, ways: readonly Way[]): void {
-    this.post({ op: 'mtus', tun, ways })
+    this.postAll({ op: 'mtus', tun, ways })
   }
 
   addPolicy(policy: PolicySpec): void {
-    this.post({ op: 'addPolicy', policy })
+    this.laneOf(policy.id)?.lane.post({ op: 'addPolicy', policy })
   }
 
   deletePolicy(id: number): void {
-    this.post({ op: 'deletePolicy', id })
+    this.laneOf(id)?.lane.post({ op: 'deletePolicy', id })
   }
 
   /** The keys are cloned to the lane; the caller wipes its own. A full table refuses the SA through the listener. */
   addSa(sa: SaSpec): void {
+    const to = this.laneOf(sa.policy)
+    if (to === undefined) return
     const name = nameOf(sa)
     const old = this.installed.get(name)
-    const slot = old?.slot ?? this.freeSlots.pop()
+    const slot = old?.slot ?? this.freeSlots[to.index]!.pop()
     if (slot === undefined) return this.listener.refused(sa, `more than ${SA_SLOTS} SAs`)
-    this.counters.clearSa(slot)
+    to.lane.counters.clearSa(slot)
     // What status shows carries no key.
     const { encryption, integrity, ...rest } = sa
     const spec: SaSpec = {
@@ -276,8 +216,8 @@ export class Dataplane implements Sadb {
       ...(encryption && { encryption: { id: encryption.id, key: new Uint8Array(encryption.key.length) } }),
       ...(integrity && { integrity: { id: integrity.id, key: new Uint8Array(integrity.key.length) } }),
     }
-    this.installed.set(name, { spec, slot, addedMs: performance.now() })
-    this.post({ op: 'addSa', sa, slot })
+    this.installed.set(name, { spec, lane: to.index, slot, addedMs: performance.now() })
+    to.lane.post({ op: 'addSa', sa, slot })
     if (isRawOutbound(sa)) this.ways?.find([sa.local, sa.remote])
   }
 
@@ -289,16 +229,17 @@ export class Dataplane implements Sadb {
   }
 
   deleteSa(key: SaKey): void {
-    this.forget(key)
-    this.post({ op: 'deleteSa', key })
+    const sa = this.forget(key)
+    if (sa && !this.stopped) this.lanes[sa.lane]!.post({ op: 'deleteSa', key })
   }
 
-  private forget(key: SaKey): void {
+  private forget(key: SaKey): Installed | undefined {
     const name = nameOf(key)
     const sa = this.installed.get(name)
-    if (!sa) return
+    if (!sa) return undefined
     this.installed.delete(name)
-    this.freeSlots.push(sa.slot)
+    this.freeSlots[sa.lane]!.push(sa.slot)
+    return sa
   }
 
   /** Sends an IKE message from port 4500, with the non-ESP marker in front (RFC 3948 section 2.2). */
@@ -321,51 +262,44 @@ export class Dataplane implements Sadb {
   }
 
   status(): DataplaneStatus {
+    const sum = (of: (counters: Counters) => number): number =>
+      this.lanes.reduce((total, lane) => total + of(lane.counters), 0)
     const drops: Record<string, number> = {}
     for (const [code, name] of DROP_NAMES.entries()) {
-      const n = code === 0 ? 0 : this.counters.drops(code)
+      const n = code === 0 ? 0 : sum((c) => c.drops(code))
       if (name && n > 0) drops[name] = n
     }
     const counters = {} as Record<LaneCounter, number>
-    for (const name of LANE_COUNTERS) counters[name] = this.counters.get(name)
+    for (const name of LANE_COUNTERS) counters[name] = sum((c) => c.get(name))
     const { paths } = this
     const now = performance.now()
-    const sas = [...this.installed.values()].map(({ spec, slot, addedMs }): SaStatus => {
+    const sas = [...this.installed.values()].map(({ spec, lane, slot, addedMs }): SaStatus => {
       const { encryption, integrity, ...rest } = spec
-      const lastUse = this.counters.getSa(slot, 'lastUseMs')
+      const own = this.lanes[lane]!.counters
+      const lastUse = own.getSa(slot, 'lastUseMs')
       return {
         ...rest,
+        lane,
         encryptionId: encryption?.id,
         encryptionKeyBits: (encryption?.key.length ?? 0) * 8,
         integrityId: integrity?.id,
-        packets: this.counters.getSa(slot, 'packets'),
-        octets: this.counters.getSa(slot, 'octets'),
-        sequence:
-          this.counters.getSa(slot, 'sequenceHigh') * 2 ** 32 + this.counters.getSa(slot, 'sequenceLow'),
+        packets: own.getSa(slot, 'packets'),
+        octets: own.getSa(slot, 'octets'),
+        sequence: own.getSa(slot, 'sequenceHigh') * 2 ** 32 + own.getSa(slot, 'sequenceLow'),
         ageMs: now - addedMs,
         idleMs: lastUse === 0 ? undefined : Math.max(0, performance.timeOrigin + now - lastUse),
       }
     })
-    return { tun: this.tunName, features: this.features, engines: this.engines, counters, drops, sas, paths }
+    const { tunName: tun, features, laneCount: lanes } = this
+    return { tun, lanes, features, engines: this.lanes[0]!.engines, counters, drops, sas, paths }
   }
 
-  /** Ends the lane and closes every descriptor; the TUN device goes with them. Safe to call again. */
+  /** Ends the lanes and closes every descriptor; the TUN device goes with them. Safe to call again. */
   async stop(): Promise<void> {
-    this.post({ op: 'stop' })
     this.stopped = true
-    await new Promise<void>((resolve) => {
-      if (this.ended) return resolve()
-      const deadline = setTimeout(resolve, LANE_DEADLINE_MS)
-      this.stopping = () => {
-        clearTimeout(deadline)
-        resolve()
-      }
-    })
-    await this.worker.terminate()
     this.ways?.close()
-    this.port.close()
+    await Promise.all(this.lanes.map((lane) => lane.stop()))
     for (const fd of this.fds) closeFd(fd)
-    this.wakeup.close()
   }
 }
 
@@ -374,73 +308,3 @@ const nameOf = (key: SaKey): string =>
   `${key.direction} ${key.protocol} ${key.spi} ${key.direction === 'outbound' ? (key.policy ?? '') : ''}`
 
 const isRawOutbound = (sa: SaSpec): boolean => sa.direction === 'outbound' && !sa.udp
-
-interface Opened {
-  readonly tun: LaneOptions['tun'] & { readonly name: string }
-  readonly sockets: readonly SocketSpec[]
-  readonly wakeup: Wakeup
-  readonly fds: readonly number[]
-  readonly features: Record<string, boolean>
-}
-
-/** Opens everything or nothing. */
-function open(options: DataplaneOptions): Opened {
-  const fds: number[] = []
-  try {
-    const device = openTun({ name: options.tunName, offload: options.offload.tun })
-    fds.push(device.fd)
-    const tun = {
-      ...device,
-      joinTcp: options.offload.joinTcp && device.vnetHeader,
-      // A kernel that does not know USO refuses large UDP packets.
-      joinUdp: options.offload.joinUdp && device.offload === 'uso',
-    }
-    const linkFd = options.offload.rawDirect ? openLinkSocket(options.fwmark) : -1
-    if (linkFd >= 0) fds.push(linkFd)
-    const sockets: SocketSpec[] = []
-    for (const local of options.locals) {
-      const udp = openUdpSocket({
-        local,
-        port: NAT_T_PORT,
-        mark: options.fwmark,
-        gro: options.offload.udpGro,
-      })
-      fds.push(udp.fd)
-      const gso = options.offload.udpGso && udp.gso
-      sockets.push({ ...udp, kind: 'udp', protocol: 17, local, gso, linkFd: -1 })
-      const icmp = openTooBigSocket({ local, receiveBuffer: ICMP_BUFFER })
-      fds.push(icmp.fd)
-      for (const protocol of [ESP, AH]) {
-        const raw = openRawSocket({
-          local,
-          protocol,
-          mark: options.fwmark,
-          headerIncluded: true,
-          // DF is in our own header. What the kernel has learnt of the path may be a forger's word.
-          df: 'probe',
-        })
-        fds.push(raw.fd)
-        sockets.push({ ...raw, kind: 'raw', protocol, local, gro: false, gso: false, linkFd })
-      }
-      const protocol = icmp.family === 4 ? ICMP : ICMPV6
-      sockets.push({ ...icmp, kind: 'raw', protocol, local, gro: false, gso: false, linkFd: -1 })
-    }
-    const wakeup = Wakeup.open()
-    const udp = sockets.filter((s) => s.kind === 'udp')
-    const features = {
-      vnetHeader: tun.vnetHeader,
-      tunTso: tun.offload === 'tso' || tun.offload === 'uso',
-      tunUso: tun.offload === 'uso',
-      tunChecksum: tun.offloads !== 0,
-      joinTcp: tun.joinTcp,
-      joinUdp: tun.joinUdp,
-      udpGro: udp.some((s) => s.gro),
-      udpGso: udp.some((s) => s.gso),
-      rawDirect: linkFd >= 0,
-    }
-    return { tun, sockets, wakeup, fds, features }
-  } catch (error) {
-    for (const fd of fds) closeFd(fd)
-    throw error
-  }
-}

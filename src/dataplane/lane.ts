@@ -512,6 +512,9 @@ export class Lane {
           if (spec.kind === 'raw' && Buffer.compare(spec.local, local) === 0) socket.setWay(remote, way)
         return
       }
+      case 'paths':
+        this.pathMtus.learnt(message.paths)
+        return this.refit()
       case 'stop':
         this.stopping = true
     }

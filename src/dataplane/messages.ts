@@ -60,6 +60,8 @@ export type ToLane =
       readonly remote: IpAddress
       readonly way: DirectWay | undefined
     }
+  /** What another lane has learnt of the paths to the peers. */
+  | { readonly op: 'paths'; readonly paths: readonly PathMtu[] }
   | { readonly op: 'stop' }
 
 export type FromLane =

@@ -31,10 +31,21 @@ export interface IkePeerConfig {
   readonly children: readonly ChildConfig[]
 }
 
+export interface Lane {
+  readonly index: number
+  /** At least 2. */
+  readonly count: number
+}
+
 export interface ChildConfig {
   readonly name: string
   /** Policy id, unique on the host. */
   readonly policy: number
+  /**
+   * The lane of the data path that its SAs are for, if there are several: a child of the configuration is then a child for each
+   * of them, alike but for policy and lane.
+   */
+  readonly lane?: Lane
   readonly protocol: SaProtocol
   readonly mode: SaMode
   readonly proposals: readonly ChildProposal[]

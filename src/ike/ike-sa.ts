@@ -93,7 +93,10 @@ export interface IkeSaOwner {
   /** Whether to say INITIAL_CONTACT: no other SA with the peer is known. */
   isInitialContact(): boolean
   newIkeSpi(): Uint8Array
-  newSpi(): number
+  /** For an inbound SA of the child. */
+  newSpi(child: ChildConfig): number
+  /** Of several children the one without an SA, or else with the oldest. */
+  leastServed(children: readonly ChildConfig[]): ChildConfig
   /** Counts a refused message and logs it once in a while; `error` becomes the peer's last error. */
   refuse(now: Millis, cause: string, error?: string, fields?: Record<string, unknown>): void
   established(now: Millis, sa: IkeSa, initialContact: boolean): void

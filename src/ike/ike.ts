@@ -83,7 +83,7 @@ export class Ike {
       refusals: this.refusals,
       prefersUdp: options.preferUdp ?? false,
       newIkeSpi: () => this.newIkeSpi(),
-      newSpi: () => this.newSpi(),
+      newSpi: (child) => this.newSpi(child),
       register: (peer, sa) => this.sas.set(nameOf(sa.initiatorSpi, peer.config.remote), { peer, sa }),
       unregister: (peer, sa) => this.unregister(peer, sa),
     }
@@ -300,13 +300,15 @@ export class Ike {
     throw new InternalError('the random source gives no usable cookie')
   }
 
-  private newSpi(): number {
+  /** @param child whose lane, if it has one, is the SPI's remainder by the number of lanes */
+  private newSpi({ lane }: ChildConfig): number {
     for (let i = 0; i < 64; i++) {
       const octets = this.env.random(4)
-      const spi = spiNumber(octets)
+      const random = spiNumber(octets)
+      const spi = lane === undefined ? random : random - (random % lane.count) + lane.index
       wipe(octets)
       const taken = [...this.peers.values()].some((p) => p.children.hasInbound(spi))
-      if (spi >= SPI_MIN && !taken && this.options.spiInUse?.(spi) !== true) return spi
+      if (spi >= SPI_MIN && spi <= 0xffff_ffff && !taken && this.options.spiInUse?.(spi) !== true) return spi
     }
     throw new InternalError('the random source gives no usable SPI')
   }

@@ -26,7 +26,7 @@ export interface PeerShared {
   readonly refusals: RefusalLog
   readonly prefersUdp: boolean
   newIkeSpi(): Uint8Array
-  newSpi(): number
+  newSpi(child: ChildConfig): number
   /** The peer's IKE SAs receive messages between these calls. */
   register(peer: Peer, sa: IkeSa): void
   unregister(peer: Peer, sa: IkeSa): void
@@ -88,8 +88,12 @@ export class Peer implements IkeSaOwner {
   newIkeSpi(): Uint8Array {
     return this.shared.newIkeSpi()
   }
-  newSpi(): number {
-    return this.shared.newSpi()
+  newSpi(child: ChildConfig): number {
+    return this.shared.newSpi(child)
+  }
+  leastServed(children: readonly ChildConfig[]): ChildConfig {
+    const since = (c: ChildConfig): Millis => this.children.current(c)?.currentAt ?? Number.NEGATIVE_INFINITY
+    return children.reduce((least, c) => (since(c) < since(least) ? c : least))
   }
 
   // What others ask for
@@ -459,7 +463,7 @@ export class Peer implements IkeSaOwner {
       phase: this.phase(),
       ikeSas: sas.all().map((h) => ikeSaStatus(h, now)),
       children: children.all().map((r) => childSaStatus(r, now)),
-      wanted: [...this.wanted].map((c) => c.name),
+      wanted: [...new Set([...this.wanted].map((c) => c.name))],
       lastError: lastError && { ...lastError, ageMs: now - lastError.at },
       lastRefusal: prephase?.lastRefusal,
       silence: prephase?.silence,

@@ -124,6 +124,13 @@ export class PathMtus {
     return path
   }
 
+  /** Takes over what another lane knows. */
+  learnt(paths: readonly PathMtu[]): void {
+    this.paths.clear()
+    for (const path of paths.slice(0, PATHS_MAX)) this.paths.set(formatIp(path.remote), path)
+    this.applyAll()
+  }
+
   /** Tells a new SA what is known of its path. */
   apply(sa: OutboundSa): void {
     const name = formatIp(sa.info.remote)

@@ -85,6 +85,7 @@ export function networkConfig(s: NetworkScenario): GatewayConfig {
       engine: 'auto',
       fwmark,
       table,
+      lanes: 1,
       offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true, rawDirect: true },
     },
     keyLog: undefined,

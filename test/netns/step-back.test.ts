@@ -50,6 +50,7 @@ describe.skipIf(missing)('offloads that go wrong while running', () => {
     dataplane = await Dataplane.start({
       tunName: 'tun0',
       locals: [LOCAL],
+      lanes: 1,
       fwmark: 0x5a11,
       engine: 'auto',
       offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true, rawDirect: true },

@@ -1,5 +1,5 @@
 import type { EngineName } from '../../crypto/types.js'
-import type { OffloadOptions } from '../../dataplane/dataplane.js'
+import type { OffloadOptions } from '../../dataplane/descriptors.js'
 import type { IkePeerConfig } from '../../ike/config.js'
 import type { Identity } from '../../ike/identity.js'
 import type { PolicySpec, SaSpec } from '../../sadb/sa-spec.js'
@@ -53,6 +53,8 @@ export interface DataplaneSettings {
   /** Routing table of the protected destinations in transparent use. */
   readonly table: number
   readonly offload: OffloadOptions
+  /** Worker threads; `auto`: one for every two processors, and one where SAs are manual. */
+  readonly lanes: number | 'auto'
 }
 
 export interface PeerSettings {

@@ -63,6 +63,12 @@ function resolveConfig(source: YamlSource): GatewayConfig {
     }
   if (keys.identity) forgetIdentity(keys.identity)
   crossCheck(source, peers)
+  const lanes = root?.dataplane.lanes ?? 'auto'
+  if (lanes !== 'auto' && lanes > 1 && peers.some((p) => p.policies.some((policy) => policy.manual)))
+    source.problem(
+      ['dataplane', 'lanes'],
+      'a manual SA cannot be shared by several lanes; expected 1 or auto, or SAs that IKE negotiates',
+    )
   for (const [i, a] of root?.tun.addresses.entries() ?? [])
     if (peers.some((p) => sameIp(p.settings.local, a.address)))
       source.problem(
@@ -86,6 +92,7 @@ function resolveConfig(source: YamlSource): GatewayConfig {
       engine: dataplane.engine,
       fwmark: dataplane.fwmark,
       table: dataplane.table,
+      lanes: dataplane.lanes,
       offload: {
         tun: dataplane.offload.tun === 'auto' ? 'uso' : dataplane.offload.tun,
         udpGso: dataplane.offload.udp_gso,

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { parsePublicKey } from '../../ike/host-identity.js'
 import { parseIdentity } from '../../ike/identity.js'
 import { REPLAY_WINDOW_MAX } from '../../ipsec/replay-window.js'
+import { LANES_MAX } from '../../sadb/lane-policy.js'
 import {
   DEVICE_EXPECTED,
   DEVICE_PATTERN,
@@ -110,6 +111,11 @@ const dataplaneSchema = mapping({
   fwmark: integer(1, 0xffff_ffff, 'a mark from 1 to 0xffffffff').prefault(0x5a11),
   // 253 to 255 are the kernel's own tables: default, main, local.
   table: integer(256, 0xffff_fffe, 'the number of a free routing table, 256 or higher').prefault(23_057),
+  lanes: z
+    .union([z.literal('auto'), integer(1, LANES_MAX, `auto, or a whole number from 1 to ${LANES_MAX}`)], {
+      error: `expected auto, or a whole number from 1 to ${LANES_MAX}`,
+    })
+    .prefault('auto'),
   offload: mapping({
     tun: oneOf('auto', 'uso', 'tso', 'checksum', 'none', 'off').prefault('auto'),
     udp_gso: flag().prefault(true),

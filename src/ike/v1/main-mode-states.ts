@@ -39,6 +39,8 @@ export interface Capabilities {
   readonly prefersUdp: boolean
   /** Takes messages in pieces. */
   readonly fragments: boolean
+  /** Lanes of its data path; 1 when it says nothing. */
+  readonly lanes: number
 }
 
 /** Keys of an ISAKMP SA; its owner wipes them. */

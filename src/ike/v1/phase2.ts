@@ -196,7 +196,8 @@ export class Phase2 {
       path: 'path' in event ? event.path : this.path,
       messageId: x.messageId,
       random: (length) => owner.env.random(length),
-      newSpi: () => owner.newSpi(),
+      newSpi: (child) => owner.newSpi(child),
+      inLane: (child, spi) => this.inLane(child, spi),
       keyShare: generateKeyShare,
       yieldTo: (child) => this.yieldTo(child, x.messageId),
       hasTraffic: (agreed) => owner.hasTraffic(agreed),
@@ -225,6 +226,16 @@ export class Phase2 {
         if (e.silent) this.checkAlive(now)
         return this.owner.childFailed(now, this.host.sa, e.child, e.reason)
     }
+  }
+
+  /** Ends with as many lanes as each other pair them by the remainder of the SPIs; else it is the least served one's turn. */
+  private inLane(child: ChildConfig, initiatorsSpi: number): ChildConfig {
+    const alike = this.owner.config.children.filter((c) => c.name === child.name)
+    const { lanes } = this.phase1.capabilities
+    if (alike.length === 1) return child
+    const pair =
+      lanes === alike.length ? alike.find((c) => c.lane?.index === initiatorsSpi % lanes) : undefined
+    return pair ?? this.owner.leastServed(alike)
   }
 
   /**

@@ -52,7 +52,7 @@ export function begin(child: ChildConfig, now: Millis, c: QuickModeContext): Qui
   if (first === undefined) return impossible(child.proposals.map(phase2Obstacle).join('; '))
   const ids = idsOf(child)
   if (typeof ids === 'string') return impossible(ids)
-  const spi = c.newSpi()
+  const spi = c.newSpi(child)
   const ni = c.random(NONCE_LEN)
   const share = first.proposal.group === 0 ? undefined : c.keyShare(first.proposal.group)
   const { hardSeconds, hardOctets } = child.lifetime
@@ -101,7 +101,15 @@ export function finish(
     const gxy = sharedSecret(s.share, set.first(PAYLOAD.KE), choice.variant.proposal.group)
     if (gxy === undefined) return fail(s, s.child, 'the public value in message 2 is missing or not valid')
     const nr = checkNonce(set.need(PAYLOAD.NONCE))
-    const agreed = agree(s.child, 'initiator', choice, s.spi, configured(s.child), s.startedAt)
+    const agreed = agree(
+      s.child,
+      'initiator',
+      choice,
+      s.spi,
+      configured(s.child),
+      s.startedAt,
+      c.phase1.capabilities.lanes,
+    )
     const keys = makeKeys(agreed, gxy, s.ni, nr, c)
     const last = [{ type: PAYLOAD.HASH, body: hash3(prfId, a, c.messageId, s.ni, nr) }]
     const { message } = seal(headOf(c), last, key, opened.nextIv)

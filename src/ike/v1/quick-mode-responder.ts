@@ -43,15 +43,17 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
       theirs: found,
     })
   }
-  const { child, pair } = found
-  const carried = carriedAs(child, 'responder', c)
-  const variants = typeof carried === 'string' ? [] : variantsOf(child, carried)
+  const { pair } = found
+  const carried = carriedAs(found.child, 'responder', c)
+  const variants = typeof carried === 'string' ? [] : variantsOf(found.child, carried)
   const choice = choosePhase2(variants, sa)
   if (choice === undefined) {
     const why = explainMismatch(ownPhase2Fields(variants), phase2Fields(sa))
     const text = typeof carried === 'string' ? carried : why.difference
-    return decline(sa, 'NO_PROPOSAL_CHOSEN', `child ${child.name}: ${text}`, { ...why, child: child.name })
+    const { name } = found.child
+    return decline(sa, 'NO_PROPOSAL_CHOSEN', `child ${name}: ${text}`, { ...why, child: name })
   }
+  const child = c.inLane(found.child, choice.peerSpi)
   const { group } = choice.variant.proposal
   if ((group !== 0) !== (set.first(PAYLOAD.KE) !== undefined))
     return decline(sa, 'INVALID_KEY_INFORMATION', `child ${child.name}: group and KE payload do not fit`)
@@ -67,7 +69,7 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
     )
   const ni = new Uint8Array(set.need(PAYLOAD.NONCE))
   const nr = c.random(NONCE_LEN)
-  const agreed = agree(child, 'responder', choice, c.newSpi(), pair, now)
+  const agreed = agree(child, 'responder', choice, c.newSpi(child), pair, now, c.phase1.capabilities.lanes)
   const keys = makeKeys(agreed, gxy, ni, nr, c)
   const payloads: PayloadInit[] = [
     { type: PAYLOAD.SA, body: emitSa(choice.answer(agreed.inboundSpi)) },

@@ -82,7 +82,9 @@ export interface QuickModeContext {
   readonly path: Path
   readonly messageId: number
   random(length: number): Uint8Array
-  newSpi(): number
+  newSpi(child: ChildConfig): number
+  /** Of a child's lanes the one that the SA with the initiator's SPI is for. */
+  inLane(child: ChildConfig, initiatorsSpi: number): ChildConfig
   keyShare(group: number): KeyShare
   /** Whether a peer's exchange for the child may go on. Ours, if any, is given up then. */
   yieldTo(child: ChildConfig): boolean

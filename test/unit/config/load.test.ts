@@ -26,6 +26,7 @@ test('a configuration is resolved to what the daemon’s parts take', () => {
   expect(config.dataplane).toEqual({
     engine: 'auto',
     fwmark: 0x5a11,
+    lanes: 'auto',
     table: 23057,
     offload: { tun: 'uso', udpGso: true, udpGro: true, joinTcp: true, joinUdp: true, rawDirect: true },
   })

@@ -3,6 +3,7 @@ import type { GatewayStatus, SaView } from '../../../src/daemon/status.js'
 import { ControlError } from '../../../src/errors.js'
 
 const sa = (direction: SaView['direction'], spi: number): SaView => ({
+  lane: 0,
   direction,
   spi,
   encryption: 'AES_GCM_16-128',
@@ -47,6 +48,7 @@ export const STATUS: GatewayStatus = {
     loops: 1,
     polls: 1,
   } as GatewayStatus['counters'],
+  lanes: 1,
   paths: [{ remote: '192.0.2.2', mtu: 1400 }],
   drops: { replayed: 3, icv: 12 },
   events: { 'prephase.bad-mac': 2 },

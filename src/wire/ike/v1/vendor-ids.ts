@@ -12,16 +12,18 @@ export const VENDOR_ID = {
   FRAGMENTATION: fromHex('4048b7d56ebce88525e7de7f00d6c2d3'),
   /** First 16 octets of SHA-256("sallyport prefers UDP encapsulation 1"). */
   PREFERS_UDP: fromHex('e55fb076e1cca14fd5d2777552253822'),
+  /** First 16 octets of SHA-256("sallyport lanes 1"); one octet follows: how many lanes the data path has. */
+  LANES: fromHex('8b06919eeed0db29357485026b957d5d'),
 } as const
 
 export type VendorName = keyof typeof VENDOR_ID
 
 const names = Object.keys(VENDOR_ID) as VendorName[]
 
-/** Which known vendor ID a payload's body is; undefined for all others. Only FRAGMENTATION may have octets behind it. */
+/** Which known vendor ID a payload's body is; undefined for all others. Only FRAGMENTATION and LANES may have octets behind it. */
 export function vendorOf(body: Uint8Array): VendorName | undefined {
   return names.find((name) => {
     const id = VENDOR_ID[name]
-    return equalOctets(name === 'FRAGMENTATION' ? body.subarray(0, id.length) : body, id)
+    return equalOctets(name === 'FRAGMENTATION' || name === 'LANES' ? body.subarray(0, id.length) : body, id)
   })
 }

@@ -1,0 +1,136 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { Gateway, type GatewaySettings } from '../lab/gateway.js'
+import { ADDRESSES, Lab } from '../lab/lab.js'
+import { whyNoLab } from '../lab/requirements.js'
+import { transferImage } from '../lab/transfer.js'
+import { udpProbe } from '../lab/udp-probe.js'
+
+const why = whyNoLab({ tun: true })
+
+describe.skipIf(why !== undefined)('lanes', () => {
+  let lab: Lab
+  let gateways: readonly Gateway[] = []
+
+  beforeAll(async () => {
+    lab = await Lab.create({ wire: 'cable' })
+    // Several addresses on each side, so that there are flows for every lane.
+    for (const [side, third] of [
+      ['a', 1],
+      ['b', 2],
+    ] as const)
+      for (let i = 101; i < 109; i++)
+        lab.exec(side, 'ip', 'address', 'add', `10.88.${third}.${i}/32`, 'dev', 'lo')
+  })
+  afterEach(async () => {
+    await Promise.all(gateways.map((gateway) => gateway.stop()))
+    gateways = []
+  })
+  afterAll(() => lab.close())
+
+  const settings = (side: 'a' | 'b', lanes: number, more: GatewaySettings = {}): GatewaySettings => ({
+    ...more,
+    dataplane: { lanes },
+    child: {
+      local: [side === 'a' ? '10.88.1.0/24' : '10.88.2.0/24'],
+      remote: [side === 'a' ? '10.88.2.0/24' : '10.88.1.0/24'],
+      ...more.child,
+    },
+  })
+  const start = async (a: number, b: number, more: GatewaySettings = {}): Promise<void> => {
+    gateways = await Promise.all([
+      Gateway.start(lab, 'a', settings('a', a, more)),
+      Gateway.start(lab, 'b', settings('b', b, more)),
+    ])
+  }
+
+  /** Many TCP flows, and datagrams that must come in order, between the hosts' addresses. */
+  const flows = async (): Promise<void> => {
+    const pair = (i: number) => ({ from: `10.88.1.${100 + i}`, to: `10.88.2.${100 + i}` })
+    for (let i = 1; i < 9; i += 2) {
+      const probe = { ...pair(i), rate: 1000, seconds: 0.5, sizes: [900, 20] }
+      const [moved, sent, back] = await Promise.all([
+        transferImage(lab, { ...pair(i), octets: 4 << 20, deadlineMs: 20_000 }),
+        udpProbe(lab, { ...pair(i + 1 > 8 ? 1 : i + 1), rate: 1000, seconds: 0.5, sizes: probe.sizes }),
+        udpProbe(lab, { side: 'b', from: pair(i).to, to: pair(i).from, rate: 300, seconds: 0.5 }),
+      ])
+      expect(moved.sha256Received).toBe(moved.sha256Sent)
+      for (const result of [sent, back])
+        expect(result).toMatchObject({ received: result.sent, duplicates: 0, reordered: 0, damaged: 0 })
+    }
+  }
+
+  test.each<[string, GatewaySettings]>([
+    ['UDP', { peer: { encapsulation: 'udp' } }],
+    ['raw', { peer: { encapsulation: 'raw' } }],
+    ['AH', { child: { protocol: 'ah', proposals: ['sha256'] } }],
+    ['UDP over IPv6', { outer: 6, peer: { encapsulation: 'udp' } }],
+    ['raw over IPv6', { outer: 6, peer: { encapsulation: 'raw' } }],
+  ])('two at both ends, %s: each has a CHILD_SA that carries packets', { timeout: 60_000 }, async (_, more) => {
+    await start(2, 2, more)
+    await flows()
+    for (const gateway of gateways) {
+      const status = await gateway.status()
+      expect(status.lanes).toBe(2)
+      const { sas } = await gateway.child()
+      for (const direction of ['inbound', 'outbound'])
+        for (const lane of [0, 1]) {
+          const sa = sas.find((s) => s.direction === direction && s.lane === lane)
+          expect(sa?.packets, `${direction} ${lane}`).toBeGreaterThan(50)
+          if (direction === 'inbound') expect(sa!.spi % 2).toBe(lane)
+        }
+      for (const cause of ['unknown-spi', 'bad-icv', 'replayed', 'too-old', 'no-policy'])
+        if (cause !== 'no-policy') expect(status.drops[cause] ?? 0, cause).toBe(0)
+    }
+  })
+
+  test('a rekey under load loses and reorders nothing', { timeout: 60_000 }, async () => {
+    await start(2, 2, { peer: { encapsulation: 'udp' } })
+    await flows()
+    const probes = Promise.all(
+      [1, 2, 3, 4].map((i) =>
+        udpProbe(lab, {
+          from: `10.88.1.${100 + i}`,
+          to: `10.88.2.${100 + i}`,
+          rate: 400,
+          seconds: 4,
+          port: 7100 + i,
+        }),
+      ),
+    )
+    for (let i = 0; i < 6; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 600))
+      await gateways[i % 2]!.rekey()
+    }
+    for (const result of await probes)
+      expect(result).toMatchObject({ received: result.sent, duplicates: 0, reordered: 0 })
+    const { sas } = await gateways[0]!.child()
+    expect(new Set(sas.filter((s) => s.direction === 'outbound').map((s) => s.lane))).toEqual(new Set([0, 1]))
+  })
+
+  test.each([
+    [2, 1],
+    [1, 2],
+    [3, 2],
+  ])('%i lanes towards %i', { timeout: 60_000 }, async (a, b) => {
+    await start(a, b, { peer: { encapsulation: 'udp' } })
+    await flows()
+    const [mine, theirs] = await Promise.all(gateways.map((gateway) => gateway.status()))
+    expect([mine!.lanes, theirs!.lanes]).toEqual([a, b])
+    expect(mine!.drops['unknown-spi'] ?? 0).toBe(0)
+    expect(theirs!.drops['unknown-spi'] ?? 0).toBe(0)
+  })
+
+  test('four lanes share nothing: each has its queue, its sockets and its SAs', { timeout: 60_000 }, async () => {
+    await start(4, 4, { peer: { encapsulation: 'udp' } })
+    await flows()
+    const { sas } = await gateways[0]!.child()
+    const outbound = sas.filter((s) => s.direction === 'outbound')
+    expect(new Set(outbound.map((s) => s.spi)).size).toBe(outbound.length)
+    expect(new Set(outbound.map((s) => s.lane)).size).toBeGreaterThan(2)
+    const sockets = lab.exec('a', 'ss', '-lunpH', 'sport = :4500')
+    expect(sockets.trim().split('\n')).toHaveLength(4)
+    expect(lab.exec('a', 'ip', '-d', 'link', 'show', 'sally0')).toMatch(/multi_queue|numtxqueues/)
+    await gateways[0]!.stop()
+    expect(gateways[0]!.exitCode).toBe(0)
+  })
+})
