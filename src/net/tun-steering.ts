@@ -39,16 +39,27 @@ const JUMP = (over: number): Instruction => [0x05, 0, over, 0]
 const EXIT: Instruction = [0x95, 0, 0, 0]
 
 const TCP = 6
-/** Knuth's multiplicative hash: the upper bits of the product depend on all bits. */
+/** An odd number without pattern (Knuth's multiplicative hash): the upper bits of a product depend on all bits. */
 const GOLDEN = 0x9e37_79b1 | 0
 
-const mix = (at: number): Instruction[] => [WORD(at), XOR(R7, R0)]
+/**
+ * Mixes R0 into R7. Multiplying alone would not do: two hosts' addresses often differ in the same bits, and the kernel gives
+ * out ports of one parity.
+ */
+const MIX: readonly Instruction[] = [
+  XOR(R7, R0),
+  MULTIPLY32_K(R7, GOLDEN),
+  MOVE(R0, R7),
+  RIGHT32_K(R0, 15),
+  XOR(R7, R0),
+]
+const mix = (at: number): Instruction[] => [WORD(at), ...MIX]
 
 /** Returns a hash of the flow, of which the kernel takes the remainder by the number of queues. */
 export function steeringProgram(): Instruction[] {
   const finish: Instruction[] = [MULTIPLY32_K(R7, GOLDEN), RIGHT32_K(R7, 16), MOVE(R0, R7), EXIT]
   // IPv4: ports of a TCP packet that is no fragment, behind the options.
-  const ports4: Instruction[] = [BYTE(0), AND_K(R0, 15), LEFT_K(R0, 2), MOVE(R8, R0), WORD_AT_R8, XOR(R7, R0)]
+  const ports4: Instruction[] = [BYTE(0), AND_K(R0, 15), LEFT_K(R0, 2), MOVE(R8, R0), WORD_AT_R8, ...MIX]
   const whole4: Instruction[] = [HALF(6), AND_K(R0, 0x3fff), JUMP_IF_NOT(R0, 0, ports4.length), ...ports4]
   const v4: Instruction[] = [...mix(12), ...mix(16), BYTE(9), JUMP_IF_NOT(R0, TCP, whole4.length), ...whole4]
   const ports6: Instruction[] = mix(40)

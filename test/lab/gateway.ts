@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import { fetchStatus } from '../../src/cli/commands/status.js'
+import { ControlClient } from '../../src/daemon/control/client.js'
 import type { ChildView, GatewayStatus } from '../../src/daemon/status.js'
 import { ADDRESSES, type HostAddresses, type Lab, other, type Side } from './lab.js'
 import { SALLYPORT } from './root.js'
@@ -154,6 +155,16 @@ export class Gateway {
 
   status(): Promise<GatewayStatus> {
     return fetchStatus(controlSocket(this.lab, this.side))
+  }
+
+  /** Has the CHILD_SAs negotiated anew, as `swanctl --rekey --child migration` does. */
+  async rekey(child = 'migration'): Promise<void> {
+    const client = await ControlClient.connect(controlSocket(this.lab, this.side))
+    try {
+      await client.request('rekey', { child })
+    } finally {
+      client.close()
+    }
   }
 
   /** The only child of the only peer. */

@@ -22,10 +22,14 @@ function queueOf(packet: Buffer, queues: number): number {
   const v6 = packet[0]! >>> 4 === 6
   const from = v6 ? 8 : 12
   let hash = 0
-  for (let i = from; i < (v6 ? 40 : 20); i += 4) hash ^= packet.readInt32BE(i)
+  const mix = (word: number): void => {
+    hash = Math.imul(hash ^ word, 0x9e37_79b1)
+    hash ^= hash >>> 15
+  }
+  for (let i = from; i < (v6 ? 40 : 20); i += 4) mix(packet.readInt32BE(i))
   const header = v6 ? 40 : (packet[0]! & 15) * 4
   const whole = v6 || (packet.readUInt16BE(6) & 0x3fff) === 0
-  if (packet[v6 ? 6 : 9] === 6 && whole) hash ^= packet.readInt32BE(header)
+  if (packet[v6 ? 6 : 9] === 6 && whole) mix(packet.readInt32BE(header))
   return (Math.imul(hash, 0x9e37_79b1) >>> 16) % queues
 }
 
