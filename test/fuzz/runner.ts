@@ -141,13 +141,16 @@ function tryCase(e: Entry, seed: number, index: number): Failure | undefined {
   try {
     const outcome = once(e, seed, index)
     const { inputs, slowestMs, slowest } = trace
-    if (slowestMs > HANG_MS && (once(e, seed, index), trace.slowestMs > HANG_MS)) {
+    let fastest = slowestMs
+    for (let again = 0; fastest > HANG_MS && again < 2; again++) {
       once(e, seed, index)
-      if (trace.slowestMs > HANG_MS) return fail(`hangs: ${trace.slowestMs.toFixed(0)} ms`, slowest)
-    } else if (index % REPEAT_EVERY === 0 && once(e, seed, index) !== outcome)
+      fastest = Math.min(fastest, trace.slowestMs)
+    }
+    if (fastest > HANG_MS) return fail(`hangs: ${fastest.toFixed(0)} ms`, slowest)
+    if (index % REPEAT_EVERY === 0 && once(e, seed, index) !== outcome)
       return fail('comes to something else when it is run again')
     trace.inputs = inputs
-    trace.slowestMs = Math.min(slowestMs, trace.slowestMs)
+    trace.slowestMs = fastest
     return undefined
   } catch (error) {
     return fail(error instanceof Error ? (error.stack ?? error.message) : String(error))
