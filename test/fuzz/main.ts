@@ -54,12 +54,12 @@ if (chosen.length === 0) {
 const seed = options.seed ?? Date.now() % 2 ** 32
 
 if (options.list) for (const t of chosen) console.log(`${t.name.padEnd(24)} ${t.about}`)
-else if (options.case !== undefined) showCase(chosen, options.case)
+else if (options.case !== undefined) await showCase(chosen, options.case)
 else run()
 
-function showCase(targets: readonly Target[], index: number): void {
+async function showCase(targets: readonly Target[], index: number): Promise<void> {
   const exact = targets.find((t) => options.only?.includes(t.name)) ?? targets[0]!
-  for (const input of replayCase(exact, seed, index)) console.log(input)
+  for (const input of await replayCase(exact, seed, index)) console.log(input)
 }
 
 function run(): void {

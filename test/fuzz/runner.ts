@@ -70,7 +70,7 @@ interface Entry extends Tested {
 }
 
 /** Runs the targets in turn until time or inputs are up. */
-export function fuzz(o: RunOptions): RunResult {
+export async function fuzz(o: RunOptions): Promise<RunResult> {
   const began = performance.now()
   const entries = o.targets.map((target): Entry => {
     const trace = new Trace()
@@ -90,8 +90,8 @@ export function fuzz(o: RunOptions): RunResult {
     do {
       for (const [i, e] of entries.entries()) {
         if (o.seconds !== undefined && e.cases > 0 && over()) break
-        e.fuzz ??= e.target.prepare()
-        slice(e, i, o, failures)
+        e.fuzz ??= await e.target.prepare()
+        await slice(e, i, o, failures)
         const before = live
         live = memory().live
         // What a target's first turn leaves is its corpus.
@@ -101,7 +101,7 @@ export function fuzz(o: RunOptions): RunResult {
       o.onRound?.(entries, seconds())
     } while (!over())
   } finally {
-    for (const e of entries) e.fuzz?.close?.()
+    for (const e of entries) await e.fuzz?.close?.()
   }
   const end = memory()
   half ??= end
@@ -110,13 +110,13 @@ export function fuzz(o: RunOptions): RunResult {
   return { seconds: seconds(), inputs: total(), tested: entries, failures, memory: { half, end }, leak }
 }
 
-function slice(e: Entry, which: number, o: RunOptions, failures: Failure[]): void {
+async function slice(e: Entry, which: number, o: RunOptions, failures: Failure[]): Promise<void> {
   const began = performance.now()
   const until = began + (o.sliceMs ?? SLICE_MS) * (e.target.weight ?? 1)
   do {
     const index = e.cases++
     o.onCase?.(which, index)
-    const failure = tryCase(e, o.seed, index)
+    const failure = await tryCase(e, o.seed, index)
     e.inputs += e.trace.inputs
     e.slowestMs = Math.max(e.slowestMs, e.trace.slowestMs)
     if (failure === undefined) continue
@@ -129,7 +129,7 @@ function slice(e: Entry, which: number, o: RunOptions, failures: Failure[]): voi
 }
 
 /** Runs a case, twice now and then. */
-function tryCase(e: Entry, seed: number, index: number): Failure | undefined {
+async function tryCase(e: Entry, seed: number, index: number): Promise<Failure | undefined> {
   const { trace } = e
   const { name } = e.target
   const fail = (what: string, input = trace.current): Failure => ({
@@ -139,15 +139,15 @@ function tryCase(e: Entry, seed: number, index: number): Failure | undefined {
     input: inputText(input),
   })
   try {
-    const outcome = once(e, seed, index)
+    const outcome = await once(e, seed, index)
     const { inputs, slowestMs, slowest } = trace
     let fastest = slowestMs
     for (let again = 0; fastest > HANG_MS && again < 2; again++) {
-      once(e, seed, index)
+      await once(e, seed, index)
       fastest = Math.min(fastest, trace.slowestMs)
     }
     if (fastest > HANG_MS) return fail(`hangs: ${fastest.toFixed(0)} ms`, slowest)
-    if (index % REPEAT_EVERY === 0 && once(e, seed, index) !== outcome)
+    if (index % REPEAT_EVERY === 0 && (await once(e, seed, index)) !== outcome)
       return fail('comes to something else when it is run again')
     trace.inputs = inputs
     trace.slowestMs = fastest
@@ -157,9 +157,11 @@ function tryCase(e: Entry, seed: number, index: number): Failure | undefined {
   }
 }
 
-function once(e: Entry, seed: number, index: number): number {
+async function once(e: Entry, seed: number, index: number): Promise<number> {
   e.trace.begin()
-  e.fuzz!.run(Random.of(seed, e.target.name, index), e.trace)
+  // Most targets do not wait for anything.
+  const running = e.fuzz!.run(Random.of(seed, e.target.name, index), e.trace)
+  if (running !== undefined) await running
   return e.trace.end()
 }
 
@@ -171,17 +173,17 @@ export const inputText = (input: Uint8Array | string | undefined): string =>
       : Buffer.from(input).toString('hex')
 
 /** Runs one case and gives its inputs. @throws whatever the case throws, with the inputs so far on stderr */
-export function replayCase(target: Target, seed: number, index: number): readonly string[] {
+export async function replayCase(target: Target, seed: number, index: number): Promise<readonly string[]> {
   const trace = new Trace(true)
-  const made = target.prepare()
+  const made = await target.prepare()
   trace.begin()
   try {
-    made.run(Random.of(seed, target.name, index), trace)
+    await made.run(Random.of(seed, target.name, index), trace)
   } catch (error) {
     for (const input of trace.kept!) console.error(inputText(input))
     throw error
   } finally {
-    made.close?.()
+    await made.close?.()
   }
   trace.end()
   return trace.kept!.map(inputText)

@@ -8,7 +8,7 @@ export interface Target {
   /** Part of the time that it gets, 1 unless told. */
   readonly weight?: number
   /** Makes its corpus and fixtures; called once, when the target's turn comes for the first time. */
-  prepare(): Fuzz
+  prepare(): Fuzz | Promise<Fuzz>
 }
 
 export interface Fuzz {
@@ -16,7 +16,7 @@ export interface Fuzz {
    * One case: one input or many. All chance comes from `random`, and nothing is left behind that could change the next
    * case. Whatever it throws is a crasher.
    */
-  run(random: Random, trace: Trace): void
+  run(random: Random, trace: Trace): void | Promise<void>
   /** Ends what `prepare` began. */
-  close?(): void
+  close?(): void | Promise<void>
 }

@@ -34,7 +34,7 @@ if (parentPort !== null) {
   const port = parentPort
   const { seed, targets, progress, seconds, inputs } = workerData as WorkerTask
   const at = new Int32Array(progress)
-  const result = fuzz({
+  const result = await fuzz({
     seed,
     targets: targets.map((name) => TARGETS.find((t) => t.name === name)!),
     ...(seconds !== undefined && { seconds }),

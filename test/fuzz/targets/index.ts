@@ -1,6 +1,17 @@
 import type { Target } from '../target.js'
+import { IKE_V1_FRAGMENT_FLOOD, IKE_V1_FRAGMENTS } from './ike-v1-fragments.js'
 import { IKE_V1_PROTECTED } from './ike-v1-protected.js'
 import { ikeV1Wire } from './ike-v1-wire.js'
+import { ipHeaders } from './ip-headers.js'
+import { ipsec } from './ipsec.js'
 import { PREPHASE_WIRE } from './prephase-wire.js'
 
-export const TARGETS: readonly Target[] = [...ikeV1Wire, IKE_V1_PROTECTED, PREPHASE_WIRE]
+export const TARGETS: readonly Target[] = [
+  ...ikeV1Wire,
+  IKE_V1_PROTECTED,
+  IKE_V1_FRAGMENTS,
+  IKE_V1_FRAGMENT_FLOOD,
+  PREPHASE_WIRE,
+  ...ipHeaders,
+  ...ipsec,
+]
