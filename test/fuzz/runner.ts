@@ -13,6 +13,8 @@ const SLICE_MS = 400
 const FAILURES_KEPT = 5
 /** Growth of the live heap over the second half of a run that is taken for a leak, in octets. */
 export const GROWTH_MAX = 16 * 1024 * 1024
+/** The same of the process, where the memory of native calls is: what allocators keep makes it rough. */
+export const RSS_GROWTH_MAX = 128 * 1024 * 1024
 
 export interface Failure {
   readonly target: string
@@ -55,7 +57,7 @@ export interface RunResult {
   readonly failures: readonly Failure[]
   /** Live heap and buffers, and RSS, in octets: at half time and at the end. */
   readonly memory: { readonly half: Memory; readonly end: Memory }
-  /** Growth above GROWTH_MAX; undefined when there was none. */
+  /** Growth above GROWTH_MAX or RSS_GROWTH_MAX; undefined when there was none. */
   readonly leak: string | undefined
 }
 
@@ -92,6 +94,8 @@ export async function fuzz(o: RunOptions): Promise<RunResult> {
         if (o.seconds !== undefined && e.cases > 0 && over()) break
         e.fuzz ??= await e.target.prepare()
         await slice(e, i, o, failures)
+        // Native memory is given back by finalizers, which run between turns of the event loop.
+        await new Promise((done) => setImmediate(done))
         const before = live
         live = memory().live
         // What a target's first turn leaves is its corpus.
@@ -106,7 +110,13 @@ export async function fuzz(o: RunOptions): Promise<RunResult> {
   const end = memory()
   half ??= end
   const grown = end.live - half.live
-  const leak = grown > GROWTH_MAX ? `the live heap grew by ${grown} octets in the second half` : undefined
+  const rss = end.rss - half.rss
+  const leak =
+    grown > GROWTH_MAX
+      ? `the live heap grew by ${grown} octets in the second half`
+      : rss > RSS_GROWTH_MAX
+        ? `the process grew by ${rss} octets in the second half`
+        : undefined
   return { seconds: seconds(), inputs: total(), tested: entries, failures, memory: { half, end }, leak }
 }
 
