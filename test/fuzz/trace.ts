@@ -49,8 +49,13 @@ export class Trace {
 
   /** What became of an input: a short word, from a set that is bounded. */
   outcome(word: string): void {
-    this.tally.set(word, (this.tally.get(word) ?? 0) + 1)
+    this.note(word)
     for (let i = 0; i < word.length; i++) this.hash = (Math.imul(this.hash, 31) + word.charCodeAt(i)) | 0
+  }
+
+  /** As `outcome`, for what another run need not repeat: where keys are random, for instance. */
+  note(word: string): void {
+    this.tally.set(word, (this.tally.get(word) ?? 0) + 1)
   }
 
   /** A number that belongs to the outcome. */

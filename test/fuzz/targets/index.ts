@@ -1,4 +1,5 @@
 import type { Target } from '../target.js'
+import { exchanges } from './exchanges.js'
 import { IKE_V1_FRAGMENT_FLOOD, IKE_V1_FRAGMENTS } from './ike-v1-fragments.js'
 import { IKE_V1_PROTECTED } from './ike-v1-protected.js'
 import { ikeV1Wire } from './ike-v1-wire.js'
@@ -14,4 +15,5 @@ export const TARGETS: readonly Target[] = [
   PREPHASE_WIRE,
   ...ipHeaders,
   ...ipsec,
+  ...exchanges,
 ]
