@@ -16,6 +16,8 @@ export const LANE_COUNTERS = [
   'rxCalls',
   'txCalls',
   'ikeForwarded',
+  /** Dummy packets sent. */
+  'dummies',
   'keepalives',
   'loops',
   'polls',

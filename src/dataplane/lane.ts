@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { wipe } from '../bytes/octets.js'
 import { type SumKernel, sumKernel } from '../bytes/simd/sum-kernel.js'
@@ -83,6 +83,9 @@ const IKE_BUDGET = 256
 /** ICMP messages looked at in the same time. */
 const ICMP_BUDGET = 64
 const HOUSEKEEPING_MS = 100
+/** Octets that a dummy packet seems to have inside: a bare TCP acknowledgement, and what every path carries. */
+const DUMMY_MIN = 40
+const DUMMY_MAX = 1_280
 const ACQUIRE_INTERVAL_MS = 1_000
 const IDLE_POLL_MS = 500
 
@@ -143,6 +146,9 @@ export class Lane {
   private nowMs = 0
   private ikeLeft = IKE_BUDGET
   private icmpLeft = ICMP_BUDGET
+  private dummiesAt = 0
+  /** Dummy packets are to be sent without being woken. */
+  private shaping = false
   /** Of large packets from the TUN. */
   private readonly vnetFaults = new FaultCount()
   /** TUN_F_ bits of the device. */
@@ -242,7 +248,7 @@ export class Lane {
       this.counters.add(C.loops, 1)
       if (work === 0 && !this.stopping) {
         this.counters.add(C.polls, 1)
-        this.poller.wait(IDLE_POLL_MS)
+        this.poller.wait(this.shaping ? HOUSEKEEPING_MS : IDLE_POLL_MS)
       }
     }
     this.sad.clear()
@@ -578,6 +584,31 @@ export class Lane {
     for (const sa of this.routes.keys()) if (this.sad.outbound(sa.policy) !== sa) this.routes.delete(sa)
   }
 
+  /** Those that are due since the last time. */
+  private sendDummies(): void {
+    const seconds = Math.min(1, (this.nowMs - this.dummiesAt) / 1000)
+    this.dummiesAt = this.nowMs
+    this.shaping = false
+    for (const [sa, route] of this.routes) {
+      const { dummyRate } = sa.handling
+      if (dummyRate === 0 || !sa.tunnel || !sa.esp) continue
+      this.shaping = true
+      const due = dummyRate * seconds
+      const count = Math.floor(due) + (randomInt(1000) < (due % 1) * 1000 ? 1 : 0)
+      for (let i = 0; i < count; i++) {
+        const length = sa.tfcPadding(0) || randomInt(DUMMY_MIN, Math.min(sa.fits, DUMMY_MAX))
+        const n = this.outbound.sealDummy(sa, length, this.out, route.whole)
+        if (n < 0) break
+        if (!route.whole) route.queue.useDf(this.outbound.df)
+        route.queue.push(this.out, n, route.destination, 0)
+        this.counters.add(C.dummies, 1)
+        this.out += n
+        if (this.out > this.outBase + OUT_ROOM) this.flushOut()
+      }
+    }
+    this.flushOut()
+  }
+
   private housekeeping(): void {
     this.ikeLeft = IKE_BUDGET
     this.icmpLeft = ICMP_BUDGET
@@ -585,6 +616,7 @@ export class Lane {
     if (this.pathMtus.expire(this.nowMs)) this.pathsChanged()
     const expired = this.pending.expire(this.nowMs)
     if (expired > 0) this.drop(DROP.PENDING_EXPIRED, expired)
+    this.sendDummies()
     for (const sa of this.sad) {
       const expiry = sa.expiry(this.nowMs)
       if (expiry) this.post({ op: 'expire', expiry })

@@ -27,6 +27,8 @@ import type { Spd } from './spd.js'
 /** Next header of an inner packet in tunnel mode. */
 const IPIP = 4
 const IPV6_IN_IP = 41
+/** Of a dummy packet. */
+const NO_NEXT_HEADER = 59
 
 export interface OutboundOptions {
   /** First IPv4 identification minus one, so that lanes need not start alike. Default 0. */
@@ -158,6 +160,26 @@ export class Outbound {
     const n = sealEsp(sa, this.slab, at + headers, length - headers, dst, next, tfc)
     if (n > 0) sa.use.count(length, this.nowMs)
     return n
+  }
+
+  /**
+   * A packet that the peer discards (RFC 4303 section 2.6): it looks like one with `length` octets inside, which are zeros.
+   * @param sa an ESP tunnel @param whole with the headers in front, as `seal`; otherwise as `sealPayload`
+   */
+  sealDummy(sa: OutboundSa, length: number, dst: number, whole: boolean): number {
+    if (!sa.use.admits(0, this.nowMs)) return DROP.SA_EXPIRED
+    const { outer } = sa
+    if (outer.length + espLength(sa.esp!, length) > maximumOf(outer.version)) return DROP.TOO_LONG
+    const esp = whole ? dst + outer.length : dst
+    this.protectedAt = esp
+    this.tos = 0
+    this.df = sa.handling.df !== 'clear'
+    const n = sealEsp(sa, this.slab, esp, 0, esp, NO_NEXT_HEADER, length)
+    if (n < 0) return n
+    sa.use.count(0, this.nowMs)
+    if (!whole) return n
+    outer.write(dst, n, 0, this.df, this.nextIdentification())
+    return outer.length + n
   }
 
   private espTunnel(sa: OutboundSa, at: number, length: number, dst: number): number {

@@ -69,9 +69,11 @@ export interface PacketHandling {
    * octets; `mtu`: as many as fit. 0 = off.
    */
   readonly tfc: number | 'mtu'
+  /** Dummy packets a second (RFC 4303 section 2.6), ESP in tunnel mode, whether there is traffic or not. 0 = none. */
+  readonly dummyRate: number
 }
 
-export const DEFAULT_HANDLING: PacketHandling = { df: 'copy', mss: 'auto', tfc: 0 }
+export const DEFAULT_HANDLING: PacketHandling = { df: 'copy', mss: 'auto', tfc: 0, dummyRate: 0 }
 
 /** One SPD entry: traffic between the selectors is protected by the newest outbound SA with this policy's id. */
 export interface PolicySpec {

@@ -55,6 +55,7 @@ export function policyOf(peer: string, p: PeerSection, child: Child, id: number)
       df: child.section.df,
       mss: child.section.mss,
       tfc: child.section.tfc_padding === 'off' ? 0 : child.section.tfc_padding,
+      dummyRate: child.section.dummy_rate,
     },
     transparent: child.section.remote.some((ts) =>
       selectorContains({ ...ts, protocol: 0, startPort: 0, endPort: 0xffff }, host),
@@ -95,6 +96,11 @@ export function checkChild(
     source.problem(
       [...path, 'tfc_padding'],
       'only ESP in tunnel mode can be padded: elsewhere the receiver could not tell the packet from its padding',
+    )
+  if (section.dummy_rate > 0 && (section.protocol === 'ah' || section.mode === 'transport'))
+    source.problem(
+      [...path, 'dummy_rate'],
+      'dummy packets are for ESP in tunnel mode, where nothing tells them from others',
     )
   if (section.mode === 'transport') {
     const text =

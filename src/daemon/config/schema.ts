@@ -226,6 +226,7 @@ export const childSchema = mapping({
   start: oneOf('trap', 'start').prefault('trap'),
   df: oneOf('copy', 'set', 'clear').prefault('copy'),
   mss: octetsOr(['auto', 'off'], 536, 65_495).prefault('auto'),
+  dummy_rate: integer(0, 1_000, 'dummy packets a second, from 0 to 1000').prefault(0),
   tfc_padding: octetsOr(['mtu', 'off'], 64, 65_535).prefault('off'),
   manual: list(manualSchema, 2, 2, 'SAs, one outbound and one inbound').optional(),
 })

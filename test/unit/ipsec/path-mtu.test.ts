@@ -158,3 +158,19 @@ test('TFC padding: packets look as if they had so many octets, and arrive as the
       expect([...sizes][0]).toBeGreaterThan(expected)
     }
 })
+
+test('dummy packets look like others and are discarded', () => {
+  for (const suite of ['aes128gcm16', 'aes128-sha256']) {
+    const p = pair(saSpec(suite), {}, { tfc: 900 })
+    p.out.fits = 1400
+    const packet = udpPacket('10.1.0.1', '10.2.0.1', 200, {})
+    put(p.slab, SRC, packet)
+    const real = p.outbound.seal(p.out, SRC, packet.length, DST)
+    const dummy = p.outbound.sealDummy(p.out, p.out.tfcPadding(0), DST, true)
+    expect(dummy).toBe(real)
+    expect(p.inbound.openIpv4(DST, dummy)).toBe(DROP.DUMMY)
+    expect(p.in.use.cells[0]).toBe(1)
+    // It has a sequence number as any other.
+    expect(p.inbound.openIpv4(DST, dummy)).toBe(DROP.REPLAYED)
+  }
+})
