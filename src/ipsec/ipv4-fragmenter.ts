@@ -3,6 +3,7 @@ import {
   IPV4_HEADER_MAX,
   IPV4_MF,
   IPV4_OFFSET_MASK,
+  IPV4_TOTAL_MAX,
   ipv4Fragment,
   ipv4HeaderLength,
   putU16,
@@ -41,7 +42,8 @@ export class Ipv4Fragmenter {
 
   /**
    * @param at a whole IPv4 packet of `length` octets without DF @param mtu octets of a fragment at most
-   * @returns false when no payload fits
+   * @returns false when no payload fits, and for a fragment that would end beyond the largest IPv4 packet: its offset would
+   *   wrap, and a part of it come out as the beginning of another packet
    */
   begin(at: number, length: number, mtu: number): boolean {
     const b = this.slab.bytes
@@ -51,6 +53,7 @@ export class Ipv4Fragmenter {
     const fragment = ipv4Fragment(b, at)
     this.flags = fragment & ~IPV4_OFFSET_MASK
     this.offset = (fragment & IPV4_OFFSET_MASK) << 3
+    if (this.offset + length > IPV4_TOTAL_MAX) return false
     b.copyWithin(this.saved, at, at + this.headerLength)
     this.start = at + this.headerLength
     this.position = this.start

@@ -96,3 +96,8 @@ test('an MTU that has no room for a payload', () => {
   expect(cut(packetOf([], 100), 27)).toEqual([])
   expect(FRAGMENT_HEADER_ROOM).toBe(60)
 })
+
+test('a fragment that ends beyond the largest packet is not cut: its offset would wrap to the beginning of another one', () => {
+  for (const offset of [0x1fff, 0x1ffe, 0x1f60]) expect(cut(packetOf([], 1_400, offset), 576)).toEqual([])
+  expect(cut(packetOf([], 1_400, 0x1f40), 576).length).toBe(3)
+})
