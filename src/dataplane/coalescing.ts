@@ -14,6 +14,7 @@ import {
   hasPush,
   ID,
   ipv4Follows,
+  ipv4HeaderHolds,
   ipv4IdMode,
   ipv6Follows,
   sameFlow,
@@ -117,6 +118,7 @@ export class Coalescer {
       (protocol === TCP
         ? headerLength >= ipLength + 20 && flagsJoin(b[transport + 13]!)
         : this.isWhole(at, length, ipLength)) &&
+      (!v4 || ipv4HeaderHolds(this.slab.view, at)) &&
       this.checksumHolds(protocol, at, length, ipLength)
     if (e >= 0) {
       if (joinable && this.append(e, at, headerLength, payload)) return

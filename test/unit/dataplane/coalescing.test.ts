@@ -186,6 +186,14 @@ test.each([
   }
 })
 
+test.each([6, 17] as const)('protocol %i: a spoilt IPv4 header stays spoilt', (protocol) => {
+  const packets = train(4, () => ({ protocol }))
+  packets[2]![10] = packets[2]![10]! ^ 8
+  const written = coalesce(packets)
+  expect(written.map((w) => w.header !== undefined)).toEqual([true, false, false])
+  expect(written.flatMap(expand)).toEqual(packets)
+})
+
 test('a push ends the train and is kept', () => {
   const packets = train(6, (i) => (i === 2 ? { flags: 0x18 } : {}))
   const written = coalesce(packets)
