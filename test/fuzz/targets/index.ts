@@ -5,6 +5,7 @@ import { IKE_V1_PROTECTED } from './ike-v1-protected.js'
 import { ikeV1Wire } from './ike-v1-wire.js'
 import { ipHeaders } from './ip-headers.js'
 import { ipsec } from './ipsec.js'
+import { offload } from './offload.js'
 import { PREPHASE_WIRE } from './prephase-wire.js'
 
 export const TARGETS: readonly Target[] = [
@@ -15,5 +16,6 @@ export const TARGETS: readonly Target[] = [
   PREPHASE_WIRE,
   ...ipHeaders,
   ...ipsec,
+  ...offload,
   ...exchanges,
 ]
