@@ -14,8 +14,8 @@ const why = whyNoLab({ tun: true })
 const BURST = 100
 /** Between bursts of messages, so that they stay below what the lane hands on in a while. */
 const PAUSE_MS = 60
-/** Octets that a heap which is collected now and then may differ by. */
-const RSS_SLACK = 8 << 20
+/** Octets that a heap which is collected now and then, and slots that no batch had filled before, may differ by. */
+const RSS_SLACK = 24 << 20
 const STRANGER = Uint8Array.of(192, 0, 2, 77)
 const MARKER = Buffer.alloc(4)
 /** What a gateway counts when something has been accepted. */
