@@ -11,6 +11,7 @@ export const CONTENDERS: readonly Contender[] = [
   plain,
   limit,
   sallyport('sallyport ipsec-mb UDP', { engine: 'ipsec-mb', encapsulation: 'udp' }),
+  sallyport('sallyport two lanes UDP', { engine: 'auto', encapsulation: 'udp', lanes: 2 }),
   sallyport('sallyport openssl UDP', { engine: 'openssl', encapsulation: 'udp' }),
   sallyport('sallyport ESP raw', RAW),
   sallyport('sallyport AH raw', { ...RAW, protocol: 'ah', proposal: 'sha256' }),

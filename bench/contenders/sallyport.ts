@@ -12,6 +12,8 @@ export interface SallyportOptions {
   /** Default tunnel. In transport mode the underlay addresses themselves are protected. */
   readonly mode?: 'tunnel' | 'transport'
   readonly proposal?: string
+  /** Lanes at both ends. Default 1. */
+  readonly lanes?: number
 }
 
 let engineNames: readonly string[] | undefined
@@ -28,7 +30,7 @@ export function sallyportSettings(o: SallyportOptions): GatewaySettings {
   return {
     transparent: mode === 'transport',
     log: { level: 'warn' },
-    dataplane: { engine: o.engine },
+    dataplane: { engine: o.engine, lanes: o.lanes ?? 1 },
     peer: { encapsulation: o.encapsulation },
     child: { protocol: o.protocol ?? 'esp', mode, proposals: [o.proposal ?? 'aes128gcm16'] },
   }

@@ -75,7 +75,8 @@ export function gatewayConfig(lab: Lab, side: Side, settings: GatewaySettings = 
     host: { ...own, id: hostName(side), state: lab.path(`${side}.state`), control: controlSocket(lab, side) },
     tun: { name: 'sally0', addresses: tunAddresses, ...settings.tun },
     log: { level: 'debug', format: 'json', ...settings.log },
-    dataplane: { engine: 'auto', ...settings.dataplane },
+    // The same on every machine, whatever its processors are.
+    dataplane: { engine: 'auto', lanes: 1, ...settings.dataplane },
     ...(settings.keyLog !== undefined && { key_log: { directory: keyLogOf(lab, settings.keyLog, side) } }),
     peers: {
       [`dom0-${other(side)}`]: {
