@@ -17,6 +17,7 @@ export function formatStatus(s: GatewayStatus): string {
         `${s.tun}: ${traffic(s.counters.tunReadPackets, s.counters.tunReadOctets)} out, ${traffic(s.counters.tunWritePackets, s.counters.tunWriteOctets)} in`,
       ],
       ['engine', engine ? `${engine.name} (${engine.detail})` : 'none'],
+      ['lanes', String(s.lanes)],
       ['offload', on.join(', ')],
     ]),
     table(
@@ -29,6 +30,7 @@ export function formatStatus(s: GatewayStatus): string {
         'PROTECTION',
         'TRAFFIC',
         'DIR',
+        ...(s.lanes > 1 ? ['LANE'] : []),
         'SPI',
         'ALGORITHMS',
         'PACKETS',
@@ -36,7 +38,7 @@ export function formatStatus(s: GatewayStatus): string {
         'AGE',
         'EXPIRES IN',
       ],
-      s.peers.flatMap((peer) => peer.children.flatMap((child) => childRows(peer, child))),
+      s.peers.flatMap((peer) => peer.children.flatMap((child) => childRows(peer, child, s.lanes))),
     ),
   ]
   const errors = s.peers.filter((peer) => peer.ike?.lastError !== undefined)
@@ -84,20 +86,21 @@ function ikeText(sa: IkeSaView): string {
   return words.filter((word) => word !== undefined).join(' ')
 }
 
-function childRows(peer: PeerView, child: ChildView): string[][] {
+function childRows(peer: PeerView, child: ChildView, lanes: number): string[][] {
   const head = [
     `${peer.name}.${child.name}`,
     `${child.protocol.toUpperCase()} ${child.mode}${child.transparent ? ' transparent' : ''}`,
     `${child.local.join(' ')} - ${child.remote.join(' ')}`,
   ]
-  if (child.sas.length === 0) return [[...head, '-', pc.yellow('no SA'), '', '', '', '', '']]
+  if (child.sas.length === 0)
+    return [[...head, '-', pc.yellow('no SA'), '', '', '', '', '', ...(lanes > 1 ? [''] : [])]]
   const order = [...child.sas].sort(
     (a, b) => a.ageSeconds - b.ageSeconds || a.direction.localeCompare(b.direction),
   )
-  return order.map((sa, i) => [...(i === 0 ? head : head.map(() => '')), ...saCells(sa)])
+  return order.map((sa, i) => [...(i === 0 ? head : head.map(() => '')), ...saCells(sa, lanes)])
 }
 
-function saCells(sa: SaView): string[] {
+function saCells(sa: SaView, lanes: number): string[] {
   const algorithms = [
     sa.encryption,
     sa.integrity,
@@ -106,6 +109,7 @@ function saCells(sa: SaView): string[] {
   ]
   return [
     sa.direction === 'inbound' ? 'in' : 'out',
+    ...(lanes > 1 ? [String(sa.lane)] : []),
     formatSpi(sa.spi),
     algorithms.filter((a) => a !== undefined).join('/'),
     String(sa.packets),
