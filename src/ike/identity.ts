@@ -26,6 +26,7 @@ export function parseIdentity(text: string): Identity | undefined {
   return { type: !text.startsWith('@') && name.includes('@') ? ID.USER_FQDN : ID.FQDN, value: utf8(name) }
 }
 
+/** As `parseIdentity` reads it: a name that would be read as something else, "@10.0.0.1" for example, keeps its @. */
 export function formatIdentity(id: Identity): string {
   switch (id.type) {
     case ID.IPV4_ADDR:
@@ -33,15 +34,21 @@ export function formatIdentity(id: Identity): string {
       return id.value.length === 4 || id.value.length === 16
         ? formatIp(id.value)
         : `type ${id.type}:${hex(id.value)}`
-    case ID.FQDN:
+    case ID.FQDN: {
+      const name = printable(id.value)
+      return name.startsWith('@') || parseIdentity(name)?.type !== ID.FQDN ? `@${name}` : name
+    }
     case ID.USER_FQDN:
-      return [...id.value].map((c) => (c > 0x20 && c < 0x7f ? String.fromCharCode(c) : '?')).join('')
+      return printable(id.value)
     case ID.KEY_ID:
       return `keyid:${hex(id.value)}`
     default:
       return `type ${id.type}:${hex(id.value)}`
   }
 }
+
+const printable = (octets: Uint8Array): string =>
+  [...octets].map((c) => (c > 0x20 && c < 0x7f ? String.fromCharCode(c) : '?')).join('')
 
 export const sameIdentity = (a: Identity, b: Identity): boolean =>
   a.type === b.type && equalOctets(a.value, b.value)
