@@ -1,16 +1,12 @@
 import { Worker } from 'node:worker_threads'
 import { Command, InvalidArgumentError } from 'commander'
 import { countsTable, memoryLine } from './report.js'
-import { type Failure, replayCase } from './runner.js'
+import { type Failure, fuzz, replayCase } from './runner.js'
 import type { Target } from './target.js'
 import { TARGETS } from './targets/index.js'
-import { PROGRESS_CASE, PROGRESS_TARGET, type WorkerDone, type WorkerTask } from './worker.js'
+import { PROGRESS_CASE, PROGRESS_TARGET, type WatchTask } from './watch.js'
 
-// `npm run fuzz`: the targets in turn, on one core, until time or inputs are up. The work is done by a thread, so that
-// an input that never ends is noticed and named.
-
-/** Nothing has moved for so long: the input hangs. */
-const STUCK_MS = 20_000
+// `npm run fuzz`: the targets in turn, on one core, until time or inputs are up.
 
 const number = (text: string): number => {
   const n = Number(text)
@@ -55,50 +51,36 @@ const seed = options.seed ?? Date.now() % 2 ** 32
 
 if (options.list) for (const t of chosen) console.log(`${t.name.padEnd(24)} ${t.about}`)
 else if (options.case !== undefined) await showCase(chosen, options.case)
-else run()
+else await run()
 
 async function showCase(targets: readonly Target[], index: number): Promise<void> {
   const exact = targets.find((t) => options.only?.includes(t.name)) ?? targets[0]!
   for (const input of await replayCase(exact, seed, index)) console.log(input)
 }
 
-function run(): void {
+async function run(): Promise<void> {
   const seconds = options.seconds ?? (options.inputs === undefined ? 60 : undefined)
   console.log(`seed ${seed}; a case alone: npm run fuzz -- --seed ${seed} --only TARGET --case N`)
   const progress = new SharedArrayBuffer(8)
-  const task: WorkerTask = {
+  const task: WatchTask = { progress, targets: chosen.map((t) => t.name), seed }
+  const watch = new Worker(new URL('./watch.js', import.meta.url), { workerData: task })
+  const at = new Int32Array(progress)
+  const result = await fuzz({
     seed,
-    targets: chosen.map((t) => t.name),
-    progress,
+    targets: chosen,
     ...(seconds !== undefined && { seconds }),
     ...(options.inputs !== undefined && { inputs: options.inputs }),
-  }
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: task })
-  const at = new Int32Array(progress)
-  let seen = ''
-  let movedAt = performance.now()
-  const watch = setInterval(() => {
-    const now = `${at[PROGRESS_TARGET]} ${at[PROGRESS_CASE]}`
-    if (now !== seen) {
-      seen = now
-      movedAt = performance.now()
-    } else if (performance.now() - movedAt > STUCK_MS) {
-      console.error(`${chosen[at[PROGRESS_TARGET]!]!.name}, case ${at[PROGRESS_CASE]! >>> 0}: hangs`)
-      process.exit(1)
-    }
-  }, 1_000)
-  worker.on('message', (message: { failure: Failure } | WorkerDone) => {
-    if ('failure' in message) return tell(message.failure)
-    clearInterval(watch)
-    console.log(countsTable(message, options.outcomes === true))
-    console.log(memoryLine(message))
-    if (message.leak !== undefined) console.error(message.leak)
-    process.exitCode = message.failed > 0 || message.leak !== undefined ? 1 : 0
+    onCase(target, index) {
+      at[PROGRESS_TARGET] = target
+      at[PROGRESS_CASE] = index
+    },
+    onFailure: tell,
   })
-  worker.on('error', (error) => {
-    console.error(error)
-    process.exit(1)
-  })
+  await watch.terminate()
+  console.log(countsTable(result, options.outcomes === true))
+  console.log(memoryLine(result))
+  if (result.leak !== undefined) console.error(result.leak)
+  process.exitCode = result.failures.length > 0 || result.leak !== undefined ? 1 : 0
 }
 
 function tell(f: Failure): void {

@@ -1,20 +1,20 @@
 import Table from 'cli-table3'
-import type { WorkerDone } from './worker.js'
+import type { RunResult } from './runner.js'
 
 const grouped = (n: number): string => Math.round(n).toLocaleString('en-US').replaceAll(',', ' ')
 const mib = (octets: number): string => (octets / 2 ** 20).toFixed(1)
 
 /** Counts of each target, for a terminal. */
-export function countsTable(done: WorkerDone, outcomes: boolean): string {
+export function countsTable(done: RunResult, outcomes: boolean): string {
   const table = new Table({
     head: ['target', 'cases', 'inputs', 'inputs/s', 'slowest ms', 'growth MiB', 'failures'],
     colAligns: ['left', 'right', 'right', 'right', 'right', 'right', 'right'],
     style: { head: [], border: [] },
   })
-  for (const c of done.counted) {
+  for (const c of done.tested) {
     const rate = c.ms > 0 ? (c.inputs / c.ms) * 1000 : 0
     table.push([
-      c.name,
+      c.target.name,
       grouped(c.cases),
       grouped(c.inputs),
       grouped(rate),
@@ -24,16 +24,16 @@ export function countsTable(done: WorkerDone, outcomes: boolean): string {
     ])
   }
   const rate = grouped(done.inputs / done.seconds)
-  table.push(['all', '', grouped(done.inputs), rate, '', '', done.failed])
+  table.push(['all', '', grouped(done.inputs), rate, '', '', done.tested.reduce((n, t) => n + t.failures, 0)])
   if (!outcomes) return table.toString()
-  const lines = done.counted.flatMap((c) => [
-    `\n${c.name}`,
+  const lines = done.tested.flatMap((c) => [
+    `\n${c.target.name}`,
     ...[...c.tally].sort((a, b) => b[1] - a[1]).map(([word, n]) => `  ${String(n).padStart(10)}  ${word}`),
   ])
   return [table.toString(), ...lines].join('\n')
 }
 
-export function memoryLine(d: WorkerDone): string {
+export function memoryLine(d: RunResult): string {
   const { half, end } = d.memory
   return `${d.seconds.toFixed(0)} s; live heap ${mib(half.live)} MiB at half time, ${mib(end.live)} MiB at the end; RSS ${mib(half.rss)} and ${mib(end.rss)} MiB`
 }

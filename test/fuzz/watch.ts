@@ -1,66 +1,37 @@
-import { parentPort, workerData } from 'node:worker_threads'
-import { fuzz, type RunResult } from './runner.js'
-import { TARGETS } from './targets/index.js'
+import { writeSync } from 'node:fs'
+import { isMainThread, parentPort, workerData } from 'node:worker_threads'
+
+// A thread that sees to it that an input which never ends is noticed and named: the thread that has it cannot say so.
 
 /** Words of the shared memory that says which case is under way. */
 export const PROGRESS_TARGET = 0
 export const PROGRESS_CASE = 1
 
-export interface WorkerTask {
-  readonly seed: number
-  readonly targets: readonly string[]
+export interface WatchTask {
+  /** Two words of 32 bits. */
   readonly progress: SharedArrayBuffer
-  readonly seconds?: number
-  readonly inputs?: number
+  readonly targets: readonly string[]
+  readonly seed: number
 }
 
-export interface CountedTarget {
-  readonly name: string
-  readonly cases: number
-  readonly inputs: number
-  readonly ms: number
-  readonly slowestMs: number
-  readonly failures: number
-  readonly growth: number
-  readonly tally: ReadonlyMap<string, number>
-}
+/** Nothing has moved for so long: the input hangs. */
+const STUCK_MS = 20_000
+const STDERR = 2
 
-export interface WorkerDone extends Pick<RunResult, 'seconds' | 'inputs' | 'memory' | 'leak'> {
-  readonly failed: number
-  readonly counted: readonly CountedTarget[]
-}
-
-if (parentPort !== null) {
-  const port = parentPort
-  const { seed, targets, progress, seconds, inputs } = workerData as WorkerTask
+if (!isMainThread && parentPort !== null) {
+  const { progress, targets, seed } = workerData as WatchTask
   const at = new Int32Array(progress)
-  const result = await fuzz({
-    seed,
-    targets: targets.map((name) => TARGETS.find((t) => t.name === name)!),
-    ...(seconds !== undefined && { seconds }),
-    ...(inputs !== undefined && { inputs }),
-    onCase(target, index) {
-      at[PROGRESS_TARGET] = target
-      at[PROGRESS_CASE] = index
-    },
-    onFailure: (failure) => port.postMessage({ failure }),
-  })
-  const done: WorkerDone = {
-    seconds: result.seconds,
-    inputs: result.inputs,
-    memory: result.memory,
-    leak: result.leak,
-    failed: result.tested.reduce((n, t) => n + t.failures, 0),
-    counted: result.tested.map((t) => ({
-      name: t.target.name,
-      cases: t.cases,
-      inputs: t.inputs,
-      ms: t.ms,
-      slowestMs: t.slowestMs,
-      failures: t.failures,
-      growth: t.growth,
-      tally: t.tally,
-    })),
-  }
-  port.postMessage(done)
+  let seen = ''
+  let movedAt = performance.now()
+  setInterval(() => {
+    const now = `${at[PROGRESS_TARGET]} ${at[PROGRESS_CASE]}`
+    if (now !== seen) {
+      seen = now
+      movedAt = performance.now()
+    } else if (performance.now() - movedAt > STUCK_MS) {
+      const name = targets[at[PROGRESS_TARGET]!]
+      writeSync(STDERR, `${name}, case ${at[PROGRESS_CASE]! >>> 0}, seed ${seed}: hangs\n`)
+      process.kill(process.pid, 'SIGKILL')
+    }
+  }, 1_000)
 }

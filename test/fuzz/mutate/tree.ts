@@ -7,7 +7,7 @@ import { mutateOctets } from './octets.js'
 /** Where a node's head says how long it is. */
 interface LengthField {
   readonly at: number
-  readonly size: 2 | 4
+  readonly size: 1 | 2 | 4
   readonly little?: boolean
   /** Octets of the head that the length does not count. */
   readonly without?: number
@@ -90,7 +90,8 @@ function writeNode(n: Node, out: Uint8Array, at: number): number {
 function putLength(f: LengthField, out: Uint8Array, at: number, length: number): void {
   if (at + f.at + f.size > out.length) return
   const view = new DataView(out.buffer, out.byteOffset)
-  if (f.size === 2) view.setUint16(at + f.at, length & 0xffff, f.little)
+  if (f.size === 1) view.setUint8(at + f.at, length & 0xff)
+  else if (f.size === 2) view.setUint16(at + f.at, length & 0xffff, f.little)
   else view.setUint32(at + f.at, length >>> 0, f.little)
 }
 

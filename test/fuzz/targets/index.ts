@@ -1,10 +1,14 @@
 import type { Target } from '../target.js'
+import { configuration } from './configuration.js'
+import { control } from './control.js'
 import { exchanges } from './exchanges.js'
+import { files } from './files.js'
 import { IKE_V1_FRAGMENT_FLOOD, IKE_V1_FRAGMENTS } from './ike-v1-fragments.js'
 import { IKE_V1_PROTECTED } from './ike-v1-protected.js'
 import { ikeV1Wire } from './ike-v1-wire.js'
 import { ipHeaders } from './ip-headers.js'
 import { ipsec } from './ipsec.js'
+import { NETLINK } from './netlink.js'
 import { offload } from './offload.js'
 import { PREPHASE_WIRE } from './prephase-wire.js'
 
@@ -17,5 +21,9 @@ export const TARGETS: readonly Target[] = [
   ...ipHeaders,
   ...ipsec,
   ...offload,
+  ...control,
+  NETLINK,
+  ...configuration,
+  ...files,
   ...exchanges,
 ]

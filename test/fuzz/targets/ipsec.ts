@@ -22,7 +22,7 @@ import { ipPacket, type PacketEnds } from '../mutate/ip-packets.js'
 import { mutateOctets } from '../mutate/octets.js'
 import type { Random } from '../random.js'
 import type { Target } from '../target.js'
-import { must } from '../trace.js'
+import { must, type Trace } from '../trace.js'
 
 const INNER: readonly PacketEnds[] = [
   { source: ip('10.88.1.1'), destination: ip('10.88.2.1') },
@@ -128,32 +128,35 @@ export const IPSEC_INSIDER: Target = {
     return {
       run(random, trace) {
         const link = world.link(random, true, { mss: random.pick(['off', 'auto', 1_000] as const) })
-        const inner = ipPacket(random, random.pick(INNER))
-        const { packet, at, payload, next } = sealedAsTold(random, world, link, inner)
-        const way = random.pick(waysOf(link))
-        const octets = seenBy(way, packet, at)
-        trace.input(octets)
-        const n = receive(world, link, way, octets)
-        trace.outcome(n < 0 ? DROP_NAMES[-n]! : 'accepted')
-        const facts = link.out.tunnel && payload !== undefined ? ipFacts(payload) : undefined
-        if (n >= 0) {
-          const result = world.copy(link.inbound.at, n)
-          const seen = ipFacts(result)
-          must(seen?.length === n, 'what comes out is no whole packet')
-          must(selected(seen, link.spec), 'a packet outside of the selectors comes out')
-          if (facts !== undefined && facts.protocol !== 6)
-            must(withoutTos(result) === withoutTos(payload!.subarray(0, n)), 'the packet changes')
-        }
-        if (link.out.tunnel) {
-          const good =
-            facts !== undefined && selected(facts, link.spec) && next === (facts.version === 4 ? 4 : 41)
-          must(good === n >= 0, good ? 'a good packet is dropped' : 'a bad packet comes out')
-        }
-        must(receive(world, link, way, octets) < 0, 'a replay is accepted')
+        for (let n = 1 + random.below(6); n > 0; n--) insider(random, trace, world, link)
         link.close()
       },
     }
   },
+}
+
+function insider(random: Random, trace: Trace, world: IpsecWorld, link: Link): void {
+  const inner = ipPacket(random, random.pick(INNER))
+  const { packet, at, payload, next } = sealedAsTold(random, world, link, inner)
+  const way = random.pick(waysOf(link))
+  const octets = seenBy(way, packet, at)
+  trace.input(octets)
+  const n = receive(world, link, way, octets)
+  trace.outcome(n < 0 ? DROP_NAMES[-n]! : 'accepted')
+  const facts = link.out.tunnel && payload !== undefined ? ipFacts(payload) : undefined
+  if (n >= 0) {
+    const result = world.copy(link.inbound.at, n)
+    const seen = ipFacts(result)
+    must(seen?.length === n, 'what comes out is no whole packet')
+    must(selected(seen, link.spec), 'a packet outside of the selectors comes out')
+    if (facts !== undefined && facts.protocol !== 6)
+      must(withoutTos(result) === withoutTos(payload!.subarray(0, n)), 'the packet changes')
+  }
+  if (link.out.tunnel) {
+    const good = facts !== undefined && selected(facts, link.spec) && next === (facts.version === 4 ? 4 : 41)
+    must(good === n >= 0, good ? 'a good packet is dropped' : 'a bad packet comes out')
+  }
+  must(receive(world, link, way, octets) < 0, 'a replay is accepted')
 }
 
 interface Told {
@@ -225,32 +228,33 @@ export const IPSEC_OUTBOUND: Target = {
           mss: 'off',
         })
         if (random.oneIn(2)) link.out.fits = 1_400
-        const packet = ipPacket(
-          random,
-          link.out.tunnel || random.oneIn(6) ? random.pick(INNER) : outerEnds(link.spec.local.length === 16),
-        )
-        trace.input(packet)
-        const b = world.slab.bytes
-        b.fill(0xa5, OUT_SOURCE + packet.length, OUT_SOURCE + packet.length + 64)
-        b.set(packet, OUT_SOURCE)
-        const length = link.outbound.lookup(OUT_SOURCE, packet.length)
-        if (length < 0) {
-          trace.outcome(length === ACQUIRE ? 'acquire' : DROP_NAMES[-length]!)
-          return link.close()
-        }
-        must(length <= packet.length, 'a packet longer than what is there')
-        const before = world.copy(OUT_SOURCE, packet.length + 64)
-        const n = link.outbound.seal(link.out, OUT_SOURCE, length, OUT_TARGET)
-        must(
-          Buffer.compare(before, world.copy(OUT_SOURCE, packet.length + 64)) === 0,
-          'the source is changed',
-        )
-        trace.outcome(n < 0 ? `seal: ${DROP_NAMES[-n]}` : 'sealed')
-        if (n >= 0) arrives(world, link, packet.subarray(0, length), world.copy(OUT_TARGET, n))
+        for (let n = 1 + random.below(6); n > 0; n--) outbound(random, trace, world, link)
         link.close()
       },
     }
   },
+}
+
+function outbound(random: Random, trace: Trace, world: IpsecWorld, link: Link): void {
+  const packet = ipPacket(
+    random,
+    link.out.tunnel || random.oneIn(6) ? random.pick(INNER) : outerEnds(link.spec.local.length === 16),
+  )
+  trace.input(packet)
+  const b = world.slab.bytes
+  b.fill(0xa5, OUT_SOURCE + packet.length, OUT_SOURCE + packet.length + 64)
+  b.set(packet, OUT_SOURCE)
+  const length = link.outbound.lookup(OUT_SOURCE, packet.length)
+  if (length < 0) {
+    trace.outcome(length === ACQUIRE ? 'acquire' : DROP_NAMES[-length]!)
+    return
+  }
+  must(length <= packet.length, 'a packet longer than what is there')
+  const before = world.copy(OUT_SOURCE, packet.length + 64)
+  const n = link.outbound.seal(link.out, OUT_SOURCE, length, OUT_TARGET)
+  must(Buffer.compare(before, world.copy(OUT_SOURCE, packet.length + 64)) === 0, 'the source is changed')
+  trace.outcome(n < 0 ? `seal: ${DROP_NAMES[-n]}` : 'sealed')
+  if (n >= 0) arrives(world, link, packet.subarray(0, length), world.copy(OUT_TARGET, n))
 }
 
 function arrives(world: IpsecWorld, link: Link, packet: Uint8Array, outer: Uint8Array): void {
