@@ -414,6 +414,7 @@ export class Lane {
       protocol === ICMP
         ? this.pathMtus.reportedV4(this.nowMs, at, length)
         : this.pathMtus.reportedV6(this.nowMs, at, length)
+    if (path === 0) return
     if (typeof path === 'number') return this.drop(path)
     this.pathsChanged()
   }

@@ -1,7 +1,7 @@
 import type { Slab } from '../bytes/slab.js'
 import { AH } from '../wire/ah.js'
 import { ESP } from '../wire/esp.js'
-import { ICMP_HEADER_LEN, icmpTooBig, icmpv6TooBig } from '../wire/icmp.js'
+import { ICMP_HEADER_LEN, icmpTooBig, icmpv6TooBig, isTooBig } from '../wire/icmp.js'
 import { formatIp } from '../wire/ip-address.js'
 import { IPV4_DESTINATION, IPV4_HEADER_LEN, IPV4_SOURCE, ipVersion, ipv4HeaderLength } from '../wire/ipv4.js'
 import { IPV6_DESTINATION, IPV6_HEADER_LEN, IPV6_SOURCE } from '../wire/ipv6.js'
@@ -49,13 +49,14 @@ export class PathMtus {
   /**
    * An ICMP message.
    * @param at a whole IPv4 packet of `length` octets, as a raw socket gives it
-   * @returns the path that became smaller, or DROP.ICMP_IGNORED
+   * @returns the path that became smaller, DROP.ICMP_IGNORED, or 0 for a message of another kind, which is not meant for us
    */
-  reportedV4(nowMs: number, at: number, length: number): PathMtu | typeof DROP.ICMP_IGNORED {
+  reportedV4(nowMs: number, at: number, length: number): PathMtu | typeof DROP.ICMP_IGNORED | 0 {
     const b = this.slab.bytes
     if (length < IPV4_HEADER_LEN) return DROP.ICMP_IGNORED
     const icmp = at + ipv4HeaderLength(b, at)
     const end = at + length
+    if (icmp + 2 <= end && !isTooBig(b, icmp)) return 0
     const mtu = icmpTooBig(b, icmp, end - icmp)
     const quoted = icmp + ICMP_HEADER_LEN
     if (mtu < PATH_MTU_MIN_V4 || quoted + IPV4_HEADER_LEN > end || ipVersion(b, quoted) !== 4)

@@ -29,13 +29,17 @@ const ERROR_MAX_V6 = 1280
 /** Largest packet that the two writers make. */
 export const TOO_BIG_MAX = ERROR_MAX_V6
 
+/** Whether an ICMP message says that a packet was too big, and not that it could not be delivered for another reason. */
+export const isTooBig = (b: Uint8Array, at: number): boolean =>
+  b[at] === UNREACHABLE && b[at + 1] === FRAGMENTATION_NEEDED
+
 /**
  * The MTU that an ICMP message tells; 0 when it is not about a packet that was too big, or is cut short. Four bits of an
  * old router's zero are zero as well (RFC 1191 section 5 lets one guess then; we do not).
  * @param at the ICMP header, behind the IP header; `length` octets from there on
  */
 export function icmpTooBig(b: Uint8Array, at: number, length: number): number {
-  if (length < ICMP_HEADER_LEN || b[at] !== UNREACHABLE || b[at + 1] !== FRAGMENTATION_NEEDED) return 0
+  if (length < ICMP_HEADER_LEN || !isTooBig(b, at)) return 0
   return (b[at + 6]! << 8) | b[at + 7]!
 }
 
