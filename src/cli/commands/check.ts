@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import type { GatewayConfig, PeerSettings, PolicySettings } from '../../daemon/config/config.js'
 import { loadConfig, wipeConfig } from '../../daemon/config/load.js'
 import { probeEngines } from '../../daemon/engine-probe.js'
+import { wantedLanes } from '../../daemon/lanes.js'
 import { identityFingerprint } from '../../ike/host-identity.js'
 import { formatIdentity } from '../../ike/identity.js'
 import { formatChildProposal, formatIkeProposal } from '../../ike/proposals.js'
@@ -45,6 +46,7 @@ export function summarize(config: GatewayConfig) {
       mtu: config.tun.mtu,
     },
     dataplane: config.dataplane,
+    lanes: wantedLanes(config),
     keyLog: config.keyLog,
     engines: probeEngines(config.dataplane.engine),
     peers: config.peers.map((peer) => summarizePeer(config, peer)),
@@ -130,6 +132,7 @@ function print(s: Summary): string {
       ['state', s.host.state],
       ['tun', `${s.tun.name} ${s.tun.addresses.join(', ') || 'without address'}, MTU ${s.tun.mtu}`],
       ['engine', engineText(s)],
+      ['lanes', s.dataplane.lanes === 'auto' ? `auto: ${s.lanes}` : String(s.lanes)],
       ['marks', `fwmark 0x${s.dataplane.fwmark.toString(16)}, table ${s.dataplane.table}`],
     ]),
     '',
