@@ -133,8 +133,15 @@ function bind(library: NativeLibrary): Evp | string {
     const hmacUpdate = call('HMAC_Update', 'int', [A, A, 'size_t'])
     const hmacFinal = call('HMAC_Final', 'int', [A, A, A])
     const getter = addressGetter(call)
+    const clearErrors = call('ERR_clear_error', 'void', [])
     const tag = new TagParam()
     const { params, length } = tag
+    // A refusal leaves an error in the thread's queue, and node takes what it finds there for the result of a later call of
+    // its own: after one forged packet a good private key would not be read.
+    const refused = (): false => {
+      clearErrors()
+      return false
+    }
 
     return {
       version: process.versions.openssl,
@@ -142,77 +149,88 @@ function bind(library: NativeLibrary): Evp | string {
       newCipherContext: () => Number(contextNew()),
       freeCipherContext: (context) => void contextFree(context),
       setKey: (context, cipher, key, encrypt) =>
-        (encrypt ? encryptInit : decryptInit)(context, cipher, key, 0, 0) === 1 &&
-        setPadding(context, 0) === 1,
+        ((encrypt ? encryptInit : decryptInit)(context, cipher, key, 0, 0) === 1 &&
+          setPadding(context, 0) === 1) ||
+        refused(),
       // The lengths go into the key schedule, so they come before the key.
       setCcmKey: (context, cipher, key, nonceLen, tagLen, encrypt) => {
         const init = encrypt ? encryptInit : decryptInit
         return (
-          init(context, cipher, 0, 0, 0) === 1 &&
-          control(context, CTRL_AEAD_SET_IVLEN, nonceLen, 0) === 1 &&
-          control(context, CTRL_AEAD_SET_TAG, tagLen, 0) === 1 &&
-          init(context, 0, key, 0, 0) === 1
+          (init(context, cipher, 0, 0, 0) === 1 &&
+            control(context, CTRL_AEAD_SET_IVLEN, nonceLen, 0) === 1 &&
+            control(context, CTRL_AEAD_SET_TAG, tagLen, 0) === 1 &&
+            init(context, 0, key, 0, 0) === 1) ||
+          refused()
         )
       },
       seal(context, nonce, aad, aadLen, src, len, dst, tagAt) {
         tag.pointTo(tagAt, TAG_LEN)
         return (
-          encryptInit(context, 0, 0, nonce, 0) === 1 &&
-          encryptUpdate(context, 0, length, aad, aadLen) === 1 &&
-          (len === 0 || encryptUpdate(context, dst, length, src, len) === 1) &&
-          encryptFinal(context, dst + len, length) === 1 &&
-          getParams(context, params) === 1
+          (encryptInit(context, 0, 0, nonce, 0) === 1 &&
+            encryptUpdate(context, 0, length, aad, aadLen) === 1 &&
+            (len === 0 || encryptUpdate(context, dst, length, src, len) === 1) &&
+            encryptFinal(context, dst + len, length) === 1 &&
+            getParams(context, params) === 1) ||
+          refused()
         )
       },
       open(context, nonce, aad, aadLen, src, len, dst, tagAt) {
         // The tag comes in with the nonce, which saves the call that would set it.
         tag.pointTo(tagAt, TAG_LEN)
         return (
-          decryptInit(context, 0, 0, nonce, params) === 1 &&
-          decryptUpdate(context, 0, length, aad, aadLen) === 1 &&
-          (len === 0 || decryptUpdate(context, dst, length, src, len) === 1) &&
-          decryptFinal(context, dst + len, length) === 1
+          (decryptInit(context, 0, 0, nonce, params) === 1 &&
+            decryptUpdate(context, 0, length, aad, aadLen) === 1 &&
+            (len === 0 || decryptUpdate(context, dst, length, src, len) === 1) &&
+            decryptFinal(context, dst + len, length) === 1) ||
+          refused()
         )
       },
       // CCM wants the length of the message before anything else, and all of the message in one call.
       sealCcm(context, nonce, aad, aadLen, src, len, dst, tagAt, tagLen) {
         tag.pointTo(tagAt, tagLen)
         return (
-          encryptInit(context, 0, 0, nonce, 0) === 1 &&
-          encryptUpdate(context, 0, length, 0, len) === 1 &&
-          encryptUpdate(context, 0, length, aad, aadLen) === 1 &&
-          encryptUpdate(context, dst, length, src, len) === 1 &&
-          getParams(context, params) === 1
+          (encryptInit(context, 0, 0, nonce, 0) === 1 &&
+            encryptUpdate(context, 0, length, 0, len) === 1 &&
+            encryptUpdate(context, 0, length, aad, aadLen) === 1 &&
+            encryptUpdate(context, dst, length, src, len) === 1 &&
+            getParams(context, params) === 1) ||
+          refused()
         )
       },
       openCcm(context, nonce, aad, aadLen, src, len, dst, tagAt, tagLen) {
         tag.pointTo(tagAt, tagLen)
         return (
-          decryptInit(context, 0, 0, nonce, params) === 1 &&
-          decryptUpdate(context, 0, length, 0, len) === 1 &&
-          decryptUpdate(context, 0, length, aad, aadLen) === 1 &&
-          decryptUpdate(context, dst, length, src, len) === 1
+          (decryptInit(context, 0, 0, nonce, params) === 1 &&
+            decryptUpdate(context, 0, length, 0, len) === 1 &&
+            decryptUpdate(context, 0, length, aad, aadLen) === 1 &&
+            decryptUpdate(context, dst, length, src, len) === 1) ||
+          refused()
         )
       },
       encrypt: (context, iv, src, len, dst) =>
-        encryptInit(context, 0, 0, iv, 0) === 1 && encryptUpdate(context, dst, length, src, len) === 1,
-      encryptMore: (context, src, len, dst) => encryptUpdate(context, dst, length, src, len) === 1,
+        (encryptInit(context, 0, 0, iv, 0) === 1 && encryptUpdate(context, dst, length, src, len) === 1) ||
+        refused(),
+      encryptMore: (context, src, len, dst) =>
+        encryptUpdate(context, dst, length, src, len) === 1 || refused(),
       decrypt: (context, iv, src, len, dst) =>
-        decryptInit(context, 0, 0, iv, 0) === 1 && decryptUpdate(context, dst, length, src, len) === 1,
+        (decryptInit(context, 0, 0, iv, 0) === 1 && decryptUpdate(context, dst, length, src, len) === 1) ||
+        refused(),
       newHmac(hash, key, keyLen) {
         const digest = getter(hash)
         const context = digest === 0 ? 0 : Number(hmacNew())
         if (context === 0 || hmacInit(context, key, keyLen, digest, 0) === 1) return context
         hmacFree(context)
+        clearErrors()
         return 0
       },
       freeHmac: (context) => void hmacFree(context),
       // Without key and digest the context starts again with the ones it has.
       hmac: (context, at, len, tail, tailLen, out) =>
-        hmacInit(context, 0, 0, 0, 0) === 1 &&
-        hmacUpdate(context, at, len) === 1 &&
-        (tailLen === 0 || hmacUpdate(context, tail, tailLen) === 1) &&
-        hmacFinal(context, out, length) === 1,
+        (hmacInit(context, 0, 0, 0, 0) === 1 &&
+          hmacUpdate(context, at, len) === 1 &&
+          (tailLen === 0 || hmacUpdate(context, tail, tailLen) === 1) &&
+          hmacFinal(context, out, length) === 1) ||
+        refused(),
     }
   } catch (error) {
     return `this node binary does not export libcrypto: ${(error as Error).message}`
