@@ -64,7 +64,7 @@ export const CONFIGURATION: Target = {
             must(p.line >= 1 && p.line <= lines + 1, `a problem in line ${p.line} of ${lines}`)
             must(!p.message.includes('\n') && p.message.length < 2_000, `said: ${p.message}`)
             must(
-              !/\[object Object\]|undefined|NaN/.test(p.message) || /undefined|NaN/.test(text),
+              !/\[object Object\]|undefined|NaN/.test(p.message) || /undefined|nan/i.test(text),
               `said: ${p.message}`,
             )
           }
