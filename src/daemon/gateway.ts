@@ -193,6 +193,7 @@ export class Gateway {
       send: (local, remote, message) => this.send(local, remote, message),
       addSa: (sa) => this.addSa(sa),
       deleteSa: (key) => this.dataplane?.deleteSa(key),
+      shareLanes: (peer, lanes) => this.shareLanes(peer, lanes),
       sendKeepalive: (local, remote) => this.dataplane?.sendKeepalive(local, remote),
       inboundIdleMs: (key) => this.inboundIdleMs(key),
       log: (level, message, fields) => {
@@ -201,6 +202,11 @@ export class Gateway {
       },
       count: (counter) => this.events.add(counter),
     }
+  }
+
+  private shareLanes(peer: string, lanes: number): void {
+    for (const policy of this.policies.values())
+      if (policy.peer === peer) this.dataplane?.shareLanes(policy.id, lanes)
   }
 
   private inboundIdleMs(key: SaKey): number | undefined {

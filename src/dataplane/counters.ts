@@ -21,6 +21,8 @@ export const LANE_COUNTERS = [
   'keepalives',
   'loops',
   'polls',
+  /** Packets that this lane had no SA for and gave to another one. */
+  'handedOver',
 ] as const
 export type LaneCounter = (typeof LANE_COUNTERS)[number]
 

@@ -4,7 +4,7 @@ import { DROP_NAMES } from '../ipsec/drop.js'
 import type { PathMtu, Way } from '../ipsec/path-mtu.js'
 import { closeFd } from '../net/fd.js'
 import { sendDatagram } from '../net/open-socket.js'
-import { laneOfPolicy } from '../sadb/lane-policy.js'
+import { laneOfPolicy, lanePolicy } from '../sadb/lane-policy.js'
 import type { PolicySpec, Sadb, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
 import { NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
@@ -111,11 +111,10 @@ export class Dataplane implements Sadb {
         )
       : undefined
     this.lanes = opened.lanes.map(
-      ({ tun, sockets }, lane) =>
+      (descriptors, lane) =>
         new LaneThread({
+          ...descriptors,
           lane,
-          tun,
-          sockets,
           engine: options.engine,
           said: (message) => this.handle(lane, message),
           fault: (error) => this.fault(error),
@@ -167,10 +166,12 @@ export class Dataplane implements Sadb {
       case 'pathMtu':
         this.paths = message.paths
         // A router's message quotes the SA of one lane; the path is the same for all.
-        for (const [i, other] of this.lanes.entries())
-          if (i !== lane) other.post({ op: 'paths', paths: message.paths })
+        this.postOthers(lane, { op: 'paths', paths: message.paths })
         return this.listener.pathMtu(message.paths)
       case 'stepBack':
+        // They have one device.
+        if (message.tunOffloads !== undefined)
+          this.postOthers(lane, { op: 'tunOffloads', bits: message.tunOffloads })
         if (this.features[message.feature] === false) return
         this.features = { ...this.features, [message.feature]: false }
         return this.listener.stepBack(message.feature, message.reason)
@@ -179,6 +180,10 @@ export class Dataplane implements Sadb {
 
   private postAll(message: ToLane): void {
     if (!this.stopped) for (const lane of this.lanes) lane.post(message)
+  }
+
+  private postOthers(than: number, message: ToLane): void {
+    for (const [i, lane] of this.lanes.entries()) if (i !== than) lane.post(message)
   }
 
   private laneOf(policy: number): { readonly lane: LaneThread; readonly index: number } | undefined {
@@ -198,6 +203,17 @@ export class Dataplane implements Sadb {
 
   deletePolicy(id: number): void {
     this.laneOf(id)?.lane.post({ op: 'deletePolicy', id })
+  }
+
+  /**
+   * So many lanes have SAs of the policy, from lane 0 on; the others hand its packets to those.
+   * @param policy as the configuration numbers it
+   */
+  shareLanes(policy: number, lanes: number): void {
+    for (const [index, lane] of this.lanes.entries()) {
+      const to = index < lanes ? undefined : index % lanes
+      lane.post({ op: 'handOver', policy: lanePolicy(policy, index), to })
+    }
   }
 
   /** The keys are cloned to the lane; the caller wipes its own. A full table refuses the SA through the listener. */

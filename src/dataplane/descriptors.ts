@@ -1,6 +1,7 @@
 import { closeFd } from '../net/fd.js'
 import { steerRaw, steerUdp } from '../net/lane-filters.js'
 import { openLinkSocket, openRawSocket, openTooBigSocket, openUdpSocket } from '../net/open-socket.js'
+import { openPacketQueue, type PacketQueue } from '../net/packet-queue.js'
 import { type OpenTun, openTun, type TunOffload } from '../net/tun.js'
 import { steerTun } from '../net/tun-steering.js'
 import { ICMP, ICMPV6 } from '../wire/icmp.js'
@@ -43,6 +44,8 @@ export interface DescriptorOptions {
 export interface LaneDescriptors {
   readonly tun: LaneOptions['tun']
   readonly sockets: readonly SocketSpec[]
+  readonly inboxFd: number
+  readonly outboxFds: readonly number[]
 }
 
 export interface Descriptors {
@@ -65,11 +68,14 @@ export function openDescriptors(options: DescriptorOptions): Descriptors {
     const device = openDevice(options)
     fds.push(...device.fds)
     const count = device.fds.length
-    const linkFd = offload.rawDirect ? openLinkSocket(fwmark) : -1
-    if (linkFd >= 0) fds.push(linkFd)
+    const linkFds = device.fds.map(() => (offload.rawDirect ? openLinkSocket(fwmark) : -1))
+    fds.push(...linkFds.filter((fd) => fd >= 0))
+    const queues = device.fds.map(() => openInbox(count, fds))
     const sockets: SocketSpec[][] = device.fds.map(() => [])
-    for (const local of options.locals)
+    for (const local of options.locals) {
+      if (count > 1) expectFreePort(local)
       for (const [lane, list] of sockets.entries()) {
+        const linkFd = linkFds[lane]!
         const udp = keep(openUdp(options, local, count))
         const gso = offload.udpGso && udp.gso
         list.push({ ...udp, kind: 'udp', protocol: 17, local, gso, linkFd: -1 })
@@ -87,6 +93,7 @@ export function openDescriptors(options: DescriptorOptions): Descriptors {
         const protocol = icmp.family === 4 ? ICMP : ICMPV6
         list.push({ ...icmp, kind: 'raw', protocol, local, gro: false, gso: false, linkFd: -1 })
       }
+    }
     const { vnetHeader, offloads } = device
     const tun = {
       vnetHeader,
@@ -105,9 +112,15 @@ export function openDescriptors(options: DescriptorOptions): Descriptors {
       joinUdp: tun.joinUdp,
       udpGro: udp.some((s) => s.gro),
       udpGso: udp.some((s) => s.gso),
-      rawDirect: linkFd >= 0,
+      rawDirect: linkFds.every((fd) => fd >= 0),
     }
-    const lanes = device.fds.map((fd, lane) => ({ tun: { ...tun, fd }, sockets: sockets[lane]! }))
+    const outboxFds = queues.map((queue) => queue.inFd)
+    const lanes = device.fds.map((fd, lane) => ({
+      tun: { ...tun, fd },
+      sockets: sockets[lane]!,
+      inboxFd: queues[lane]!.outFd,
+      outboxFds,
+    }))
     return { tunName: device.name, lanes, fds, features }
   } catch (error) {
     for (const fd of fds) closeFd(fd)
@@ -121,6 +134,22 @@ function openDevice({ tunName: name, offload, lanes }: DescriptorOptions): OpenT
   // Without a program of ours the kernel moves flows between queues, and they could be reordered.
   for (const fd of device.fds) closeFd(fd)
   return openTun({ name, offload: offload.tun })
+}
+
+/** A lane's inbox, where there are others to fill it. */
+function openInbox(lanes: number, fds: number[]): PacketQueue {
+  if (lanes === 1) return { inFd: -1, outFd: -1 }
+  const queue = openPacketQueue()
+  fds.push(queue.inFd, queue.outFd)
+  return queue
+}
+
+/**
+ * Sockets that share a port let those of another program of this user in, such as a second sallyport: they would take
+ * packets from each other. One that shares with nobody shows that the port is free. @throws SystemError when it is not
+ */
+function expectFreePort(local: IpAddress): void {
+  closeFd(openUdpSocket({ local, port: NAT_T_PORT }).fd)
 }
 
 function openUdp({ fwmark, offload }: DescriptorOptions, local: IpAddress, lanes: number) {

@@ -13,6 +13,8 @@ export interface LaneThreadOptions {
   readonly lane: number
   readonly tun: LaneOptions['tun']
   readonly sockets: readonly SocketSpec[]
+  readonly inboxFd: number
+  readonly outboxFds: readonly number[]
   readonly engine: EngineName | 'auto'
   /** What the lane says, once it is ready. */
   said(message: Exclude<FromLane, { op: 'ready' | 'stopped' }>): void
@@ -42,11 +44,13 @@ export class LaneThread {
     this.mail = new Int32Array(mail)
     const { port1, port2 } = new MessageChannel()
     this.port = port1
-    const { lane, tun, sockets, engine } = options
+    const { lane, tun, sockets, inboxFd, outboxFds, engine } = options
     const laneOptions: LaneOptions = {
       lane,
       tun,
       sockets,
+      inboxFd,
+      outboxFds,
       wakeFd: this.wakeup.fd,
       engine,
       counters: this.counters.buffer,

@@ -39,6 +39,7 @@ import {
 } from '../wire/virtio-net-hdr.js'
 import { coalescerHeaderRoom, SEGMENTS_MAX, TCP } from './coalescing.js'
 import { C, Counters } from './counters.js'
+import { HandOver } from './hand-over.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
 import { FaultCount, JoinedSlotWatch } from './offload-watch.js'
 import { FRAGMENT, OVERSIZE_ROOM, Oversize } from './oversize.js'
@@ -131,6 +132,9 @@ export class Lane {
   private readonly segmenter: Segmenter
   private readonly writer: TunWriter
   private readonly pending: PendingPackets
+  /** Packets that other lanes have no SA for; undefined where there is one lane. */
+  private readonly inbox: TunQueue | undefined
+  private readonly handOver: HandOver
   private readonly pathMtus: PathMtus
   private readonly oversize: Oversize
   private readonly fragmenter: Ipv4Fragmenter
@@ -149,6 +153,8 @@ export class Lane {
   private dummiesAt = 0
   /** Dummy packets are to be sent without being woken. */
   private shaping = false
+  /** Every lane hears every ICMP message: one of them counts those that are of no use. */
+  private readonly countsIcmp: boolean
   /** Of large packets from the TUN. */
   private readonly vnetFaults = new FaultCount()
   /** TUN_F_ bits of the device. */
@@ -200,10 +206,18 @@ export class Lane {
     this.oversize = new Oversize(this.slab, oversizeAt, (at, length) => this.writer.writeOne(at, length))
     this.fragmenter = new Ipv4Fragmenter(this.slab, fragmentHeader)
 
+    const queue = (fd: number): TunQueue => new NativeTunQueue(fd, options.tun.vnetHeader, this.slab)
+    this.handOver = new HandOver(this.slab, this.counters, options.outboxFds.map(queue))
+    this.countsIcmp = options.lane === 0
+
     this.wakeup = new Wakeup(options.wakeFd)
-    this.poller = new Poller(2 + options.sockets.length)
+    this.poller = new Poller(3 + options.sockets.length)
     this.poller.add(options.wakeFd)
     this.poller.add(options.tun.fd)
+    if (options.inboxFd >= 0) {
+      this.inbox = queue(options.inboxFd)
+      this.poller.add(options.inboxFd)
+    }
     this.receivers = options.sockets.map((spec, i) => this.receiver(spec, slots[i]!))
   }
 
@@ -243,7 +257,8 @@ export class Lane {
         housekeepingAt = this.nowMs + HOUSEKEEPING_MS
       }
       if (Atomics.load(this.mail, MAIL) !== 0) this.readMail()
-      let work = this.drainTun()
+      let work = this.drain(this.tun)
+      if (this.inbox) work += this.drain(this.inbox)
       for (const receiver of this.receivers) work += this.drainSocket(receiver)
       this.counters.add(C.loops, 1)
       if (work === 0 && !this.stopping) {
@@ -266,11 +281,13 @@ export class Lane {
 
   // TUN to socket
 
-  private drainTun(): number {
+  private drain(queue: TunQueue): number {
     let work = 0
     for (let octets = 0; work < TUN_PACKETS && octets < TUN_OCTETS; work++) {
-      const n = this.tun.read(this.tunAt, this.header + TUN_PACKET_MAX)
+      const n = queue.read(this.tunAt, this.header + TUN_PACKET_MAX)
       if (n <= this.header) break
+      // What comes from another lane was counted there.
+      if (queue === this.tun) this.counters.add(C.tunReadOctets, n - this.header)
       this.fromTun(this.tunAt + this.header, n - this.header)
       octets += n
     }
@@ -280,7 +297,6 @@ export class Lane {
 
   /** A packet from the TUN; its vnet header, if it has one, lies in front of it. */
   private fromTun(at: number, length: number): void {
-    this.counters.add(C.tunReadOctets, length)
     let segmentSize = 0
     if (this.header !== 0) {
       const b = this.slab.bytes
@@ -340,7 +356,8 @@ export class Lane {
     this.vnetFaults.succeeded()
     const { feature, bits } = lowerTunOffload(this.tunFd, this.tunOffloads)
     this.tunOffloads = bits
-    if (feature) this.post({ op: 'stepBack', feature, reason: 'large packets that cannot be cut' })
+    const reason = 'large packets that cannot be cut'
+    if (feature) this.post({ op: 'stepBack', feature, reason, tunOffloads: bits })
   }
 
   private seal(sa: OutboundSa, route: Route, at: number, length: number): void {
@@ -354,8 +371,9 @@ export class Lane {
     if (this.out > this.outBase + OUT_ROOM) this.flushOut()
   }
 
-  /** Asks for an SA, once a second and policy, and lets the packet wait for it. */
+  /** Hands the packet to the lane that has the SA, or asks for one, once a second and policy, and lets the packet wait for it. */
   private hold(policy: number, at: number, length: number, segmentSize: number): void {
+    if (this.handOver.take(policy, at, length, segmentSize !== 0)) return
     const asked = this.acquired.get(policy)
     if (asked === undefined || this.nowMs - asked >= ACQUIRE_INTERVAL_MS) {
       this.acquired.set(policy, this.nowMs)
@@ -414,9 +432,8 @@ export class Lane {
       protocol === ICMP
         ? this.pathMtus.reportedV4(this.nowMs, at, length)
         : this.pathMtus.reportedV6(this.nowMs, at, length)
-    if (path === 0) return
-    if (typeof path === 'number') return this.drop(path)
-    this.pathsChanged()
+    if (typeof path !== 'number') this.pathsChanged()
+    else if (path !== 0 && this.countsIcmp) this.drop(path)
   }
 
   private pathsChanged(): void {
@@ -519,6 +536,11 @@ export class Lane {
           if (spec.kind === 'raw' && Buffer.compare(spec.local, local) === 0) socket.setWay(remote, way)
         return
       }
+      case 'handOver':
+        return this.handOverTo(message.policy, message.to)
+      case 'tunOffloads':
+        this.tunOffloads = Math.min(this.tunOffloads, message.bits)
+        return
       case 'paths':
         this.pathMtus.learnt(message.paths)
         return this.refit()
@@ -577,6 +599,18 @@ export class Lane {
     this.acquired.delete(policy)
     this.pending.release(policy, (at, length) => this.protect(at, length, 0))
     this.flushOut()
+  }
+
+  /** What waits for an SA of this lane goes where the packets after it go. */
+  private handOverTo(policy: number, to: number | undefined): void {
+    this.handOver.set(policy, to)
+    if (to === undefined) return
+    this.acquired.delete(policy)
+    const at = this.tunAt + this.header
+    this.pending.release(policy, (from, length) => {
+      this.slab.bytes.copyWithin(at, from, from + length)
+      this.handOver.take(policy, at, length, false)
+    })
   }
 
   private deleteSa(key: SaKey): void {

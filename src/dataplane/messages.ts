@@ -35,6 +35,10 @@ export interface LaneOptions {
     readonly joinUdp: boolean
   }
   readonly sockets: readonly SocketSpec[]
+  /** Where packets come from that other lanes have no SA for; negative where there is one lane. */
+  readonly inboxFd: number
+  /** By lane: where packets go that this one has no SA for. */
+  readonly outboxFds: readonly number[]
   readonly wakeFd: number
   readonly engine: EngineName | 'auto'
   /** Counter block, laid out by counters.ts. */
@@ -60,6 +64,10 @@ export type ToLane =
       readonly remote: IpAddress
       readonly way: DirectWay | undefined
     }
+  /** A policy has no SA in this lane: its packets go to another one, or, undefined, wait for an SA again. */
+  | { readonly op: 'handOver'; readonly policy: number; readonly to: number | undefined }
+  /** Another lane has lowered what the TUN device leaves to us. */
+  | { readonly op: 'tunOffloads'; readonly bits: number }
   /** What another lane has learnt of the paths to the peers. */
   | { readonly op: 'paths'; readonly paths: readonly PathMtu[] }
   | { readonly op: 'stop' }
@@ -81,7 +89,13 @@ export type FromLane =
   /** An SA could not be installed. */
   | { readonly op: 'refused'; readonly key: SaKey; readonly reason: string }
   /** An offload misbehaved and was switched off. */
-  | { readonly op: 'stepBack'; readonly feature: string; readonly reason: string }
+  | {
+      readonly op: 'stepBack'
+      readonly feature: string
+      readonly reason: string
+      /** TUN_F_ bits of the device, where it has lost one of them. */
+      readonly tunOffloads?: number
+    }
   /** What is known of the paths to the peers has changed. */
   | { readonly op: 'pathMtu'; readonly paths: readonly PathMtu[] }
   | { readonly op: 'stopped' }

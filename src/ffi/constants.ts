@@ -71,6 +71,7 @@ export const EFD_NONBLOCK = O_NONBLOCK
 export const EFD_CLOEXEC = O_CLOEXEC
 
 // linux/if_packet.h, linux/if_ether.h
+export const AF_UNIX = 1
 export const AF_PACKET = 17
 export const ETH_P_IP = 0x0800
 export const ETH_P_IPV6 = 0x86dd

@@ -1,14 +1,14 @@
 import { koffi } from './koffi.js'
 
+/** bpf(2) of asm-generic; x86-64 has numbers of its own. */
+const SYS_BPF = process.arch === 'x64' ? 321 : 280
+
 /**
  * The C library's calls that sallyport makes. Addresses are process addresses as numbers; what they point to must not
  * move and must outlive the call. Every function returns the call's result, or -errno where the call returns -1; none
  * throws, none retries. Parameters of type Uint8Array are for calls outside the hot path: the octets are used during
  * the call only.
  */
-/** Of asm-generic; x86-64 has numbers of its own. */
-const SYS_BPF = process.arch === 'x64' ? 321 : 280
-
 export interface Libc {
   open(path: string, flags: number): number
   close(fd: number): number
@@ -25,6 +25,8 @@ export interface Libc {
   bpf(command: number, attributes: number, length: number): number
   ioctlValue(fd: number, request: number, value: number): number
   socket(family: number, type: number, protocol: number): number
+  /** Fills `fds` with two descriptors. */
+  socketpair(family: number, type: number, protocol: number, fds: Int32Array): number
   bind(fd: number, address: Uint8Array): number
   connect(fd: number, address: Uint8Array): number
   /** Fills `address` with the socket's own address; returns its length. */
@@ -81,6 +83,7 @@ function bind(): Libc {
   const ioctlPointer = c.func('ioctl', 'int', ['int', 'ulong', 'void *'])
   const ioctlValue = c.func('ioctl', 'int', ['int', 'ulong', 'ulong'])
   const socket = c.func('socket', 'int', ['int', 'int', 'int'])
+  const socketpair = c.func('socketpair', 'int', ['int', 'int', 'int', 'void *'])
   const bindTo = c.func('bind', 'int', ['int', 'void *', 'uint'])
   const connect = c.func('connect', 'int', ['int', 'void *', 'uint'])
   const getsockname = c.func('getsockname', 'int', ['int', 'void *', 'void *'])
@@ -111,6 +114,7 @@ function bind(): Libc {
     ioctlPointer: (fd, request, argument) => result(ioctlPointer(fd, request, argument)),
     ioctlValue: (fd, request, value) => result(ioctlValue(fd, request, value)),
     socket: (family, type, protocol) => result(socket(family, type, protocol)),
+    socketpair: (family, type, protocol, fds) => result(socketpair(family, type, protocol, fds)),
     bind: (fd, address) => result(bindTo(fd, address, address.length)),
     connect: (fd, address) => result(connect(fd, address, address.length)),
     getsockname(fd, address) {

@@ -19,8 +19,6 @@ export interface AgreedChild {
   /** Host order. The inbound one is ours, the outbound one the peer's. */
   readonly inboundSpi: number
   readonly outboundSpi: number
-  /** Which of the peer's lanes receives on it; 0 for a peer without. */
-  readonly peersLane: number
   readonly localTs: readonly TrafficSelector[]
   readonly remoteTs: readonly TrafficSelector[]
   /** Lifetime that the initiator of the exchange has said; each end takes the shorter of it and its own. */

@@ -42,7 +42,7 @@ export class ChildTable {
   private readonly env: IkeEnvironment
   private readonly limits: IkeLimits
   private readonly listener: ChildListener
-  /** Oldest first; at most childSasPerPolicy for each policy and lane of the peer. */
+  /** Oldest first; at most childSasPerPolicy for each policy. */
   private records: ChildRecord[] = []
 
   constructor(env: IkeEnvironment, limits: IkeLimits, listener: ChildListener) {
@@ -65,7 +65,7 @@ export class ChildTable {
 
   /** Starts receiving. @param key KEYMAT, wiped here */
   addInbound(now: Millis, agreed: AgreedChild, key: Uint8Array, path: Path): void {
-    this.makeRoom(now, agreed)
+    this.makeRoom(now, agreed.child)
     const life = lifetimeOf(agreed, this.jitter())
     const at = (seconds: number | undefined): Millis | undefined =>
       seconds === undefined ? undefined : now + seconds * 1000
@@ -98,7 +98,7 @@ export class ChildTable {
       return false
     }
     const others = this.records.filter(
-      (r) => r !== record && r.state === 'CURRENT' && isInPlaceOf(r.agreed, agreed),
+      (r) => r !== record && r.state === 'CURRENT' && r.agreed.child.policy === agreed.child.policy,
     )
     // Only the responder of the exchange knows that both ends have moved when it is over.
     const keep = agreed.role === 'responder' ? this.limits.lingerMs : this.limits.lingerUnsureMs
@@ -227,8 +227,8 @@ export class ChildTable {
     wipe(spec.encryption?.key, spec.integrity?.key)
   }
 
-  private makeRoom(now: Millis, agreed: AgreedChild): void {
-    const such = this.records.filter((r) => isInPlaceOf(r.agreed, agreed))
+  private makeRoom(now: Millis, child: ChildConfig): void {
+    const such = this.records.filter((r) => r.agreed.child.policy === child.policy)
     if (such.length < this.limits.childSasPerPolicy) return
     const oldest = such.find((r) => r.state !== 'CURRENT') ?? such[0]!
     this.end(now, [oldest])
@@ -239,10 +239,6 @@ export class ChildTable {
     return this.env.random(1)[0]! / 256
   }
 }
-
-/** A peer with more lanes than we have keeps an SA for each of them: only those of the same lane take each other's place. */
-const isInPlaceOf = (a: AgreedChild, b: AgreedChild): boolean =>
-  a.child.policy === b.child.policy && a.peersLane === b.peersLane
 
 const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now
 

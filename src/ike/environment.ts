@@ -71,6 +71,11 @@ export interface IkeEnvironment {
    */
   inboundIdleMs?(key: SaKey): number | undefined
   /**
+   * So many lanes of the data path have CHILD_SAs with the peer, from lane 0 on; the others hand their packets to those. Told
+   * with every IKE SA. Absent where the data path has one lane.
+   */
+  shareLanes?(peer: string, lanes: number): void
+  /**
    * Told of the keys of an IKE SA as soon as they are made, authenticated or not; they are valid within the call only. Absent
    * unless the operator wants a key log.
    */

@@ -27,6 +27,8 @@ export interface IkeSa {
   readonly softAt: Millis | undefined
   readonly hardAt: Millis | undefined
   readonly path: Path
+  /** Lanes of the peer's data path, as it has said in this SA; absent for one that says nothing: it has one. */
+  readonly peersLanes?: number
   /**
    * Handles a message with this SA's SPIs. Never throws.
    * @param message not kept
@@ -95,8 +97,6 @@ export interface IkeSaOwner {
   newIkeSpi(): Uint8Array
   /** For an inbound SA of the child. */
   newSpi(child: ChildConfig): number
-  /** Of several children the one without an SA, or else with the oldest. */
-  leastServed(children: readonly ChildConfig[]): ChildConfig
   /** Counts a refused message and logs it once in a while; `error` becomes the peer's last error. */
   refuse(now: Millis, cause: string, error?: string, fields?: Record<string, unknown>): void
   established(now: Millis, sa: IkeSa, initialContact: boolean): void

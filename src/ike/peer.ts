@@ -9,6 +9,7 @@ import type { IkeEnvironment, Millis } from './environment.js'
 import { formatIdentity } from './identity.js'
 import type { FirstKeys, IkeSa, IkeSaOwner, IkeVersion } from './ike-sa.js'
 import { IkeSaSet } from './ike-sa-set.js'
+import { inSharedLane, sharedLanes } from './lanes.js'
 import type { IkeLimits } from './limits.js'
 import { formatEndpoint, IKE_PORT, type Path, samePath } from './path.js'
 import type { Prephase } from './prephase/prephase.js'
@@ -60,11 +61,14 @@ export class Peer implements IkeSaOwner {
   private waitUntil: Millis | undefined
   private lastError: { at: Millis; message: string } | undefined
   private started = false
+  /** Lanes that have CHILD_SAs with the peer; all of ours until it has said how many it has. */
+  private lanes: number
 
   constructor(config: IkePeerConfig, version: IkeVersion, shared: PeerShared) {
     this.config = config
     this.version = version
     this.shared = shared
+    this.lanes = sharedLanes(config, Number.POSITIVE_INFINITY)
     this.sas = new IkeSaSet(shared.limits, {
       added: (sa) => shared.register(this, sa),
       removed: (sa) => shared.unregister(this, sa),
@@ -91,15 +95,12 @@ export class Peer implements IkeSaOwner {
   newSpi(child: ChildConfig): number {
     return this.shared.newSpi(child)
   }
-  leastServed(children: readonly ChildConfig[]): ChildConfig {
-    const since = (c: ChildConfig): Millis => this.children.current(c)?.currentAt ?? Number.NEGATIVE_INFINITY
-    return children.reduce((least, c) => (since(c) < since(least) ? c : least))
-  }
 
   // What others ask for
 
   /** The child should have an SA. @param urgent a refusal of a moment ago is forgotten */
-  want(now: Millis, child: ChildConfig, urgent: boolean): void {
+  want(now: Millis, asked: ChildConfig, urgent: boolean): void {
+    const child = this.inSharedLane(asked)
     if (this.children.current(child) !== undefined) return
     if (urgent) {
       this.retryAt.delete(child)
@@ -231,6 +232,7 @@ export class Peer implements IkeSaOwner {
       this.children.clear(sa.startedAt)
     }
     this.sas.settleOn(now, sa)
+    this.shareLanes(sa)
     this.pursue(now)
   }
 
@@ -413,17 +415,34 @@ export class Peer implements IkeSaOwner {
   }
 
   private rekeyChild(now: Millis, child: ChildConfig): void {
+    // The peer came back with fewer lanes: what is left of the others is not renewed.
+    if (this.inSharedLane(child) !== child) return
     this.wanted.add(child)
     this.pursue(now)
   }
 
   /** A policy has lost its SA: `start` wants it back, `trap` waits for a packet. */
-  private lost(now: Millis, child: ChildConfig): void {
-    this.wanted.delete(child)
+  private lost(now: Millis, gone: ChildConfig): void {
+    this.wanted.delete(gone)
+    const child = this.inSharedLane(gone)
     if (child.start !== 'start') return
     this.retryAt.set(child, now + 1_000)
     this.wanted.add(child)
     this.pursue(now)
+  }
+
+  private inSharedLane(child: ChildConfig): ChildConfig {
+    return inSharedLane(this.config.children, child, this.lanes)
+  }
+
+  /** The peer has said how many lanes it has: what was wanted for others is wanted for those that both ends have. */
+  private shareLanes(sa: IkeSa): void {
+    if (this.config.children[0]?.lane === undefined) return
+    this.lanes = sharedLanes(this.config, sa.peersLanes)
+    const wanted = [...this.wanted]
+    this.wanted.clear()
+    for (const child of wanted) this.wanted.add(this.inSharedLane(child))
+    this.env.shareLanes?.(this.config.name, this.lanes)
   }
 
   /** Without an IKE SA the CHILD_SAs cannot be managed, and the peer has forgotten them. */

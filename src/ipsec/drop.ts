@@ -67,6 +67,8 @@ export const DROP = {
   TOO_BIG: -30,
   /** An ICMP message that quotes no SA of ours, or tells a path MTU that nobody has. Nothing follows from it. */
   ICMP_IGNORED: -31,
+  /** The lane that has the SA for this lane's packets does not keep up. */
+  LANE_BUSY: -32,
 } as const
 
 export type DropName = keyof typeof DROP

@@ -57,11 +57,17 @@ export class IkeEnvironmentTwin extends VirtualEnvironment {
   /** When a packet last came in on an inbound SPI. */
   readonly inboundAt = new Map<number, number>()
 
+  /** What the data path was told last. */
+  sharedLanes: { readonly peer: string; readonly lanes: number } | undefined
+
   /** What a key log would have. */
   readonly keys: IkeSaKeys[] = []
 
   keyLog(keys: IkeSaKeys): void {
     this.keys.push(structuredClone(keys))
+  }
+  shareLanes(peer: string, lanes: number): void {
+    this.sharedLanes = { peer, lanes }
   }
   override addSa(sa: SaSpec): void {
     super.addSa(structuredClone(sa))

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ChildConfig } from '../../src/ike/config.js'
 import { lanePolicy } from '../../src/sadb/lane-policy.js'
-import { childConfig, IkeEnd, ikePeer, mirroredPeer, type TwoIkes } from './ike-ends.js'
+import { childConfig, disagreement, IkeEnd, ikePeer, mirroredPeer, type TwoIkes } from './ike-ends.js'
 import { VirtualNetwork } from './virtual-network.js'
 
 const inLanes = (count: number): ChildConfig[] =>
@@ -18,6 +18,7 @@ function ends(a: number, b: number, o: TwoIkes = {}) {
   const other = mirroredPeer({ ...peer, children: inLanes(b) })
   return {
     network,
+    peer,
     a: new IkeEnd(network, [peer], 'a', o.options),
     b: new IkeEnd(network, [other], 'b', o.options),
   }
@@ -97,26 +98,92 @@ describe('CHILD_SAs for lanes', () => {
     [1, 2],
     [4, 2],
     [2, 3],
-  ])('%i lanes here, %i there: every lane has its SA, and keeps it', (n, m) => {
-    const { network, a, b } = ends(n, m)
-    for (let lane = 0; lane < n; lane++) a.ike.acquire(network.now, lanePolicy(1, lane))
+  ])('%i lanes here, %i there: SAs for the lanes that both have, and no more', (n, m) => {
+    const { network, a, b } = ends(n, m, { config: { ikeLifetimeSeconds: 3_600 } })
+    const shared = Math.min(n, m)
+    const served = inLanes(n).slice(0, shared)
+    // The highest first: its packets are what the peer has no lane for.
+    for (let lane = n - 1; lane >= 0; lane--) a.ike.acquire(network.now, lanePolicy(1, lane))
     network.runFor(2_000)
-    for (let lane = 0; lane < m; lane++) b.ike.acquire(network.now, lanePolicy(1, lane))
+    for (let lane = m - 1; lane >= 0; lane--) b.ike.acquire(network.now, lanePolicy(1, lane))
     network.runFor(2_000)
-    const policies = (end: IkeEnd) => new Set(end.env.outbound().map((s) => s.policy)).size
-    expect(policies(a)).toBe(n)
-    expect(policies(b)).toBe(m)
-    // What each sends on, the other receives on.
-    for (const [x, y] of [
-      [a, b],
-      [b, a],
+    for (const end of [a, b]) {
+      expect(end.current()).toHaveLength(shared)
+      expect(
+        end.env
+          .outbound()
+          .map((s) => s.policy)
+          .sort(),
+      ).toEqual(served.map((c) => c.policy))
+      expect(end.peer.wanted).toEqual([])
+    }
+    // Both directions in the same lane, whatever the ends' remainders are.
+    for (const [x, y, lanes] of [
+      [a, b, m],
+      [b, a, n],
     ] as const)
-      for (const sa of x.env.outbound()) expect(y.env.inbound().map((s) => s.spi)).toContain(sa.spi)
-    const made = network.sent.length
+      expect(outboundLanes(x, y, lanes).sort()).toEqual([...Array(shared).keys()])
+    expect(a.env.sharedLanes).toEqual(n === 1 ? undefined : { peer: 'b', lanes: shared })
+    expect(b.env.sharedLanes).toEqual(m === 1 ? undefined : { peer: 'a', lanes: shared })
+    // Many lifetimes later it is the same, and no lane was ever without.
+    for (let i = 0; i < 40; i++) {
+      network.runFor(600_000)
+      for (const end of [a, b])
+        expect(new Set(end.env.outbound().map((s) => s.policy)).size, `after ${i + 1} times`).toBe(shared)
+    }
+    expect(disagreement({ network, a, b })).toEqual([])
+  })
+
+  test('the peer deletes an SA that a lane uses: the lane gets another one', () => {
+    const { network, a, b } = ends(1, 2)
+    for (const lane of [0, 1]) b.ike.acquire(network.now, lanePolicy(1, lane))
+    network.runFor(2_000)
+    const [sa] = b.env.inbound()
+    b.ike.expire(network.now, {
+      direction: 'inbound',
+      protocol: 'esp',
+      spi: sa!.spi,
+      policy: sa!.policy,
+      limit: 'hard',
+      cause: 'time',
+    })
+    network.runFor(100)
+    expect(a.env.outbound()).toEqual([])
+    a.ike.acquire(network.now, 1)
+    network.runFor(2_000)
+    expect(a.env.outbound()).toHaveLength(1)
+    expect(disagreement({ network, a, b })).toEqual([])
+  })
+
+  test('a child that starts by itself starts in the lanes that both have', () => {
+    const start = (count: number) => inLanes(count).map((c) => ({ ...c, start: 'start' as const }))
+    const network = new VirtualNetwork()
+    const peer = ikePeer({ dynamicPsk: 'off', children: start(4) })
+    const other = mirroredPeer({ ...peer, children: start(2) })
+    const a = new IkeEnd(network, [peer], 'a')
+    const b = new IkeEnd(network, [other], 'b')
+    network.runFor(10_000)
+    for (const end of [a, b]) expect(end.current()).toHaveLength(2)
     network.runFor(300_000)
-    // Nothing is negotiated again and again.
-    expect(network.sent.length - made).toBeLessThan(10)
-    expect(policies(a)).toBe(n)
-    expect(policies(b)).toBe(m)
+    for (const end of [a, b]) expect(end.env.outbound()).toHaveLength(2)
+  })
+
+  test('a peer that comes back with another number of lanes', () => {
+    const { network, a, peer } = ends(4, 4)
+    for (let lane = 0; lane < 4; lane++) a.ike.acquire(network.now, lanePolicy(1, lane))
+    network.runFor(2_000)
+    expect(a.env.outbound()).toHaveLength(4)
+    for (const lanes of [2, 3]) {
+      const again = new IkeEnd(network, [mirroredPeer({ ...peer, children: inLanes(lanes) })], `b ${lanes}`)
+      again.ike.acquire(network.now, lanePolicy(1, 1))
+      network.runFor(2_000)
+      // INITIAL_CONTACT has ended what was before.
+      expect(a.env.outbound().map((s) => s.policy)).toEqual([lanePolicy(1, 1)])
+      expect(a.env.sharedLanes?.lanes).toBe(lanes)
+      for (let lane = 0; lane < 4; lane++) a.ike.acquire(network.now, lanePolicy(1, lane))
+      network.runFor(2_000)
+      expect(new Set(a.env.outbound().map((s) => s.policy)).size).toBe(lanes)
+      expect(disagreement({ network, a, b: again })).toEqual([])
+    }
   })
 })

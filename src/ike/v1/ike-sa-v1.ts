@@ -114,6 +114,10 @@ export class IkeSaV1 implements IkeSa {
     return { local: { address: local, port: IKE_PORT }, remote: { address: remote, port: IKE_PORT } }
   }
 
+  get peersLanes(): number {
+    return this.phase2?.phase1.capabilities.lanes ?? 1
+  }
+
   receive(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
     if (this.stage === 'CLOSED') return
     this.guard(now, () => {

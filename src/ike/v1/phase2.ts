@@ -9,6 +9,7 @@ import { softPart } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import type { IkeSa, IkeSaOwner } from '../ike-sa.js'
+import { laneForPeer } from '../lanes.js'
 import { copyPath, type Path, samePath } from '../path.js'
 import { transition } from '../transition-table.js'
 import { DeadPeerDetection } from './dead-peer.js'
@@ -197,7 +198,7 @@ export class Phase2 {
       messageId: x.messageId,
       random: (length) => owner.env.random(length),
       newSpi: (child) => owner.newSpi(child),
-      inLane: (child, spi) => this.inLane(child, spi),
+      inLane: (child, spi) => laneForPeer(owner.config, child, spi, this.phase1.capabilities.lanes),
       keyShare: generateKeyShare,
       yieldTo: (child) => this.yieldTo(child, x.messageId),
       hasTraffic: (agreed) => owner.hasTraffic(agreed),
@@ -226,16 +227,6 @@ export class Phase2 {
         if (e.silent) this.checkAlive(now)
         return this.owner.childFailed(now, this.host.sa, e.child, e.reason)
     }
-  }
-
-  /** Ends with as many lanes as each other pair them by the remainder of the SPIs; else it is the least served one's turn. */
-  private inLane(child: ChildConfig, initiatorsSpi: number): ChildConfig {
-    const alike = this.owner.config.children.filter((c) => c.name === child.name)
-    const { lanes } = this.phase1.capabilities
-    if (alike.length === 1) return child
-    const pair =
-      lanes === alike.length ? alike.find((c) => c.lane?.index === initiatorsSpi % lanes) : undefined
-    return pair ?? this.owner.leastServed(alike)
   }
 
   /**

@@ -101,15 +101,7 @@ export function finish(
     const gxy = sharedSecret(s.share, set.first(PAYLOAD.KE), choice.variant.proposal.group)
     if (gxy === undefined) return fail(s, s.child, 'the public value in message 2 is missing or not valid')
     const nr = checkNonce(set.need(PAYLOAD.NONCE))
-    const agreed = agree(
-      s.child,
-      'initiator',
-      choice,
-      s.spi,
-      configured(s.child),
-      s.startedAt,
-      c.phase1.capabilities.lanes,
-    )
+    const agreed = agree(s.child, 'initiator', choice, s.spi, configured(s.child), s.startedAt)
     const keys = makeKeys(agreed, gxy, s.ni, nr, c)
     const last = [{ type: PAYLOAD.HASH, body: hash3(prfId, a, c.messageId, s.ni, nr) }]
     const { message } = seal(headOf(c), last, key, opened.nextIv)

@@ -75,14 +75,12 @@ export function agree(
   inboundSpi: number,
   pair: SelectorPair,
   startedAt: Millis,
-  peersLanes: number,
 ): AgreedChild {
   const { proposal, mode, udp } = choice.variant
   const { seconds, kilobytes } = choice.life
   const lifeOctets = kilobytes === undefined ? undefined : kilobytes * 1024
   return {
     ...{ child, role, proposal, mode, udp, inboundSpi, outboundSpi: choice.peerSpi, startedAt },
-    peersLane: choice.peerSpi % peersLanes,
     localTs: [pair.local],
     remoteTs: [pair.remote],
     lifeSeconds: seconds,

@@ -69,7 +69,7 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
     )
   const ni = new Uint8Array(set.need(PAYLOAD.NONCE))
   const nr = c.random(NONCE_LEN)
-  const agreed = agree(child, 'responder', choice, c.newSpi(child), pair, now, c.phase1.capabilities.lanes)
+  const agreed = agree(child, 'responder', choice, c.newSpi(child), pair, now)
   const keys = makeKeys(agreed, gxy, ni, nr, c)
   const payloads: PayloadInit[] = [
     { type: PAYLOAD.SA, body: emitSa(choice.answer(agreed.inboundSpi)) },
