@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { Gateway, type GatewaySettings } from '../lab/gateway.js'
+import { Gateway, type GatewaySettings, gatewayConfig } from '../lab/gateway.js'
 import { Lab } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
+import { SALLYPORT } from '../lab/root.js'
 import { transferImage } from '../lab/transfer.js'
 import { udpProbe } from '../lab/udp-probe.js'
 
@@ -29,7 +30,7 @@ describe.skipIf(why !== undefined)('lanes', () => {
 
   const settings = (side: 'a' | 'b', lanes: number, more: GatewaySettings = {}): GatewaySettings => ({
     ...more,
-    dataplane: { lanes },
+    dataplane: { ...more.dataplane, lanes },
     child: {
       local: [side === 'a' ? '10.88.1.0/24' : '10.88.2.0/24'],
       remote: [side === 'a' ? '10.88.2.0/24' : '10.88.1.0/24'],
@@ -42,13 +43,25 @@ describe.skipIf(why !== undefined)('lanes', () => {
       Gateway.start(lab, 'a', settings('a', a, more)),
       Gateway.start(lab, 'b', settings('b', b, more)),
     ])
-    // Only a few packets wait for SAs: the flows begin when every lane has one.
-    for (const [i, lanes] of [a, b].entries())
-      await gateways[i]!.until('established in every lane', (s) => {
+    // Only a few packets wait for SAs: the flows begin when every lane that both have has one.
+    for (const gateway of gateways)
+      await gateway.until('established in every lane', (s) => {
         const sas = s.peers[0]!.children[0]!.sas.filter((sa) => sa.direction === 'outbound')
-        return new Set(sas.map((sa) => sa.lane)).size === lanes
+        return new Set(sas.map((sa) => sa.lane)).size === Math.min(a, b)
       })
   }
+
+  /** Runs a program on a host to its end. */
+  const ended = (side: 'a' | 'b', command: string, ...args: string[]) =>
+    new Promise<{ status: number | null; output: string }>((resolve) => {
+      const child = lab.spawn(side, command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 30_000 })
+      let output = ''
+      for (const stream of [child.stdout, child.stderr])
+        stream?.setEncoding('utf8').on('data', (part: string) => {
+          output += part
+        })
+      child.on('close', (status) => resolve({ status, output }))
+    })
 
   /** Many TCP flows, and datagrams that must come in order, between the hosts' addresses. */
   const flows = async (): Promise<void> => {
@@ -96,17 +109,11 @@ describe.skipIf(why !== undefined)('lanes', () => {
     },
   )
 
-  test('a rekey under load loses and reorders nothing', { timeout: 60_000 }, async () => {
-    await start(2, 2, { peer: { encapsulation: 'udp' } })
-    await flows()
+  /** Four flows in order while either end renews the SAs again and again. */
+  const rekeysUnderLoad = async (): Promise<void> => {
     const probes = Promise.all(
       [1, 2, 3, 4].map((i) =>
-        udpProbe(lab, {
-          from: `10.88.1.${100 + i}`,
-          to: `10.88.2.${100 + i}`,
-          rate: 400,
-          seconds: 4,
-        }),
+        udpProbe(lab, { from: `10.88.1.${100 + i}`, to: `10.88.2.${100 + i}`, rate: 300, seconds: 4 }),
       ),
     )
     for (let i = 0; i < 6; i++) {
@@ -115,21 +122,75 @@ describe.skipIf(why !== undefined)('lanes', () => {
     }
     for (const result of await probes)
       expect(result).toMatchObject({ received: result.sent, duplicates: 0, reordered: 0 })
-    const { sas } = await gateways[0]!.child()
-    expect(new Set(sas.filter((s) => s.direction === 'outbound').map((s) => s.lane))).toEqual(new Set([0, 1]))
+  }
+  const outboundLanes = async (gateway: Gateway): Promise<Set<number>> =>
+    new Set((await gateway.child()).sas.filter((s) => s.direction === 'outbound').map((s) => s.lane))
+
+  test('a rekey under load loses and reorders nothing', { timeout: 60_000 }, async () => {
+    await start(2, 2, { peer: { encapsulation: 'udp' } })
+    await flows()
+    await rekeysUnderLoad()
+    for (const gateway of gateways) {
+      expect(await outboundLanes(gateway)).toEqual(new Set([0, 1]))
+      const { counters } = await gateway.status()
+      expect(counters.handedOver).toBe(0)
+    }
   })
 
-  test.each([
-    [2, 1],
-    [1, 2],
-    [3, 2],
-  ])('%i lanes towards %i', { timeout: 60_000 }, async (a, b) => {
-    await start(a, b, { peer: { encapsulation: 'udp' } })
+  test.each<[number, number, GatewaySettings]>([
+    [2, 1, { peer: { encapsulation: 'udp' } }],
+    [1, 2, { peer: { encapsulation: 'raw' } }],
+    [3, 2, { peer: { encapsulation: 'udp' }, dataplane: { offload: { tun: 'off' } } }],
+  ])(
+    '%i lanes towards %i: those that the other has not hand over, in order',
+    { timeout: 90_000 },
+    async (a, b, more) => {
+      await start(a, b, more)
+      await flows()
+      await rekeysUnderLoad()
+      const shared = Array.from({ length: Math.min(a, b) }, (_, lane) => lane)
+      for (const [i, lanes] of [a, b].entries()) {
+        const status = await gateways[i]!.status()
+        expect(status.lanes).toBe(lanes)
+        expect(await outboundLanes(gateways[i]!)).toEqual(new Set(shared))
+        for (const cause of ['unknown-spi', 'lane-busy', 'no-sa', 'replayed'])
+          expect(status.drops[cause] ?? 0, cause).toBe(0)
+        if (lanes > shared.length) expect(status.counters.handedOver).toBeGreaterThan(100)
+        else expect(status.counters.handedOver).toBe(0)
+      }
+    },
+  )
+
+  test('packets that come before the other end is known wait, also where they are handed over', {
+    timeout: 60_000,
+  }, async () => {
+    gateways = await Promise.all([
+      Gateway.start(lab, 'a', settings('a', 4, { child: { start: 'trap' } })),
+      Gateway.start(lab, 'b', settings('b', 1, { child: { start: 'trap' } })),
+    ])
+    const answers = await Promise.all(
+      [1, 2, 3, 4, 5, 6, 7, 8].map((i) =>
+        ended('a', 'ping', '-c', '1', '-W', '8', '-I', `10.88.1.${100 + i}`, `10.88.2.${100 + i}`),
+      ),
+    )
+    expect(answers.map((answer) => answer.status)).toEqual(answers.map(() => 0))
+    const status = await gateways[0]!.status()
+    expect(status.counters.handedOver).toBeGreaterThan(0)
+    expect(await outboundLanes(gateways[0]!)).toEqual(new Set([0]))
+  })
+
+  test('a second gateway does not get between the lanes of the first', { timeout: 60_000 }, async () => {
+    await start(2, 2, { peer: { encapsulation: 'udp' } })
+    const second = gatewayConfig(lab, 'a', { ...settings('a', 3), tun: { name: 'sally1', addresses: [] } })
+    const file = lab.file(
+      'second.yaml',
+      second.replace('a.vici', 'second.vici').replace('a.state', 'second.state'),
+    )
+    const refused = await ended('a', process.execPath, SALLYPORT, 'up', '-c', file)
+    expect(refused.status).not.toBe(0)
+    expect(refused.output).toContain('UDP port 4500')
     await flows()
-    const [mine, theirs] = await Promise.all(gateways.map((gateway) => gateway.status()))
-    expect([mine!.lanes, theirs!.lanes]).toEqual([a, b])
-    expect(mine!.drops['unknown-spi'] ?? 0).toBe(0)
-    expect(theirs!.drops['unknown-spi'] ?? 0).toBe(0)
+    for (const gateway of gateways) expect((await gateway.status()).drops['unknown-spi'] ?? 0).toBe(0)
   })
 
   test('four lanes share nothing: each has its queue, its sockets and its SAs', {
