@@ -16,8 +16,8 @@ export function formatStatus(s: GatewayStatus): string {
         'tun',
         `${s.tun}: ${traffic(s.counters.tunReadPackets, s.counters.tunReadOctets)} out, ${traffic(s.counters.tunWritePackets, s.counters.tunWriteOctets)} in`,
       ],
+      ...(s.lanes > 1 ? [['lanes', lanesText(s)] as const] : []),
       ['engine', engine ? `${engine.name} (${engine.detail})` : 'none'],
-      ['lanes', String(s.lanes)],
       ['offload', on.join(', ')],
     ]),
     table(
@@ -30,7 +30,6 @@ export function formatStatus(s: GatewayStatus): string {
         'PROTECTION',
         'TRAFFIC',
         'DIR',
-        ...(s.lanes > 1 ? ['LANE'] : []),
         'SPI',
         'ALGORITHMS',
         'PACKETS',
@@ -38,7 +37,7 @@ export function formatStatus(s: GatewayStatus): string {
         'AGE',
         'EXPIRES IN',
       ],
-      s.peers.flatMap((peer) => peer.children.flatMap((child) => childRows(peer, child, s.lanes))),
+      s.peers.flatMap((peer) => peer.children.flatMap((child) => childRows(peer, child, s.lanes > 1))),
     ),
   ]
   const errors = s.peers.filter((peer) => peer.ike?.lastError !== undefined)
@@ -56,6 +55,11 @@ export const keyLogWarning = (directory: string): string =>
 
 const lastError = (peer: PeerView): string =>
   `${pc.red(peer.ike?.lastError ?? '')} (${formatOptional(peer.ike?.lastErrorAgeSeconds)} ago)`
+
+function lanesText({ lanes, counters }: GatewayStatus): string {
+  const handed = counters.handedOver
+  return handed > 0 ? `${lanes}; ${handed} packets handed to a lane that the peer has too` : String(lanes)
+}
 
 const traffic = (packets: number, octets: number): string => `${packets} packets (${formatOctets(octets)})`
 
@@ -86,21 +90,21 @@ function ikeText(sa: IkeSaView): string {
   return words.filter((word) => word !== undefined).join(' ')
 }
 
-function childRows(peer: PeerView, child: ChildView, lanes: number): string[][] {
+/** @param lanes say which lane an SA belongs to */
+function childRows(peer: PeerView, child: ChildView, lanes: boolean): string[][] {
   const head = [
     `${peer.name}.${child.name}`,
     `${child.protocol.toUpperCase()} ${child.mode}${child.transparent ? ' transparent' : ''}`,
     `${child.local.join(' ')} - ${child.remote.join(' ')}`,
   ]
-  if (child.sas.length === 0)
-    return [[...head, '-', pc.yellow('no SA'), '', '', '', '', '', ...(lanes > 1 ? [''] : [])]]
+  if (child.sas.length === 0) return [[...head, '-', pc.yellow('no SA'), '', '', '', '', '']]
   const order = [...child.sas].sort(
     (a, b) => a.ageSeconds - b.ageSeconds || a.direction.localeCompare(b.direction),
   )
   return order.map((sa, i) => [...(i === 0 ? head : head.map(() => '')), ...saCells(sa, lanes)])
 }
 
-function saCells(sa: SaView, lanes: number): string[] {
+function saCells(sa: SaView, lanes: boolean): string[] {
   const algorithms = [
     sa.encryption,
     sa.integrity,
@@ -108,8 +112,7 @@ function saCells(sa: SaView, lanes: number): string[] {
     sa.encapsulation === 'udp' ? 'UDP' : undefined,
   ]
   return [
-    sa.direction === 'inbound' ? 'in' : 'out',
-    ...(lanes > 1 ? [String(sa.lane)] : []),
+    `${sa.direction === 'inbound' ? 'in' : 'out'}${lanes ? `, lane ${sa.lane}` : ''}`,
     formatSpi(sa.spi),
     algorithms.filter((a) => a !== undefined).join('/'),
     String(sa.packets),

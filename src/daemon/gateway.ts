@@ -15,7 +15,7 @@ import { HostNetwork } from './host-network.js'
 import { IKE_PORT, IkeSockets } from './ike-sockets.js'
 import { ikeViews } from './ike-view.js'
 import { KeyLog } from './key-log/key-log.js'
-import { lanePolicies, peersInLanes, wantedLanes } from './lanes.js'
+import { lanePolicies, manualInLane, peersInLanes, wantedLanes } from './lanes.js'
 import { type GatewayStatus, gatewayStatus } from './status.js'
 import { FileTimestampStore } from './timestamp-store.js'
 import { Undo } from './undo.js'
@@ -131,7 +131,8 @@ export class Gateway {
       this.log.warn({ wanted }, 'one lane only: this kernel cannot keep flows in order over several')
     for (const policy of this.config.policies)
       for (const spec of lanePolicies(policy, dataplane.laneCount)) dataplane.addPolicy(spec)
-    for (const sa of this.config.manual) this.addSa(sa)
+    for (const policy of this.config.policies) if (policy.manual) dataplane.shareLanes(policy.id, 1)
+    for (const sa of this.config.manual) this.addSa(manualInLane(sa, dataplane.laneCount))
     wipeManual(this.config)
     const { engines, features } = dataplane.status()
     const [first, ...others] = engines.filter((e) => e.refused === undefined)
@@ -206,7 +207,7 @@ export class Gateway {
 
   private shareLanes(peer: string, lanes: number): void {
     for (const policy of this.policies.values())
-      if (policy.peer === peer) this.dataplane?.shareLanes(policy.id, lanes)
+      if (policy.peer === peer && !policy.manual) this.dataplane?.shareLanes(policy.id, lanes)
   }
 
   private inboundIdleMs(key: SaKey): number | undefined {

@@ -16,9 +16,10 @@ const OURS = ADDRESSES.a.inner4
 const THEIRS = ADDRESSES.b.inner4
 
 /** sallyport's side, host a. */
-const ours = (lab: Lab, ike: string, esp: string, more = ''): string => `
+const ours = (lab: Lab, ike: string, esp: string, more = '', lanes = 1): string => `
 host: { id: ${A}, state: ${lab.path('a.state')}, control: ${controlSocket(lab, 'a')} }
 log: { level: debug, format: json }
+dataplane: { lanes: ${lanes} }
 tun: { name: sally0, addresses: [${OURS}/32] }
 peers:
   strongswan:
@@ -170,6 +171,35 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
     expect(stdout).toContain(' 0% packet loss')
     expect(established(mine.log())).toBeGreaterThan(before)
   })
+
+  test.each(['we', 'strongSwan'])(
+    'two lanes here, %s initiate: strongSwan gets one CHILD_SA, and carries the flows of both',
+    { timeout: 90_000 },
+    async (who) => {
+      const [ike, esp] = ['aes128-sha256-modp2048', 'aes128gcm16'] as const
+      const addresses = [1, 2, 3, 4, 5, 6].map((i) => `10.88.2.${i + 100}`)
+      for (const address of addresses) lab.exec('b', 'ip', 'address', 'add', `${address}/32`, 'dev', 'lo')
+      const block = (text: string): string => text.replace(`${THEIRS}/32`, '10.88.2.0/24')
+      // It would delete what it takes for the predecessor of a second SA.
+      const settings = 'delete_rekeyed = yes'
+      const conf = block(theirs(ike, esp))
+      charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf, settings)
+      gateway = await Gateway.start(lab, 'a', block(ours(lab, ike, esp, ', lifetime: { time: 20s }', 2)))
+      if (who === 'strongSwan') charon.swanctl('--initiate', '--child', 'interop')
+      for (let round = 0; round < 3; round++) {
+        for (const address of addresses) {
+          const answer = attempt('a', 'ping', '-c', '6', '-i', '0.2', '-W', '5', address)
+          expect(answer, address).toContain(' 0% packet loss')
+        }
+        if (round === 0) charon.swanctl('--rekey', '--child', 'interop')
+      }
+      const { drops, counters, peers } = await gateway.status()
+      expect(counters.handedOver).toBeGreaterThan(10)
+      expect(new Set(peers[0]!.children[0]!.sas.map((sa) => sa.lane))).toEqual(new Set([0]))
+      for (const cause of ['unknown-spi', 'no-sa', 'lane-busy']) expect(drops[cause] ?? 0, cause).toBe(0)
+      expect(charon.swanctl('--list-sas').match(/INSTALLED/g)).toHaveLength(1)
+    },
+  )
 
   test('another key: neither side has an SA, and our log names the cause', { timeout: 60_000 }, async () => {
     lab.file('k.psk', 'psk: something-else-entirely\n')

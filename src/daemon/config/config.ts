@@ -53,7 +53,7 @@ export interface DataplaneSettings {
   /** Routing table of the protected destinations in transparent use. */
   readonly table: number
   readonly offload: OffloadOptions
-  /** Worker threads; `auto`: one for every two processors, and one where SAs are manual. */
+  /** Worker threads; `auto`: one for every two processors. */
   readonly lanes: number | 'auto'
 }
 

@@ -63,12 +63,6 @@ function resolveConfig(source: YamlSource): GatewayConfig {
     }
   if (keys.identity) forgetIdentity(keys.identity)
   crossCheck(source, peers)
-  const lanes = root?.dataplane.lanes ?? 'auto'
-  if (lanes !== 'auto' && lanes > 1 && peers.some((p) => p.policies.some((policy) => policy.manual)))
-    source.problem(
-      ['dataplane', 'lanes'],
-      'a manual SA cannot be shared by several lanes; expected 1 or auto, or SAs that IKE negotiates',
-    )
   for (const [i, a] of root?.tun.addresses.entries() ?? [])
     if (peers.some((p) => sameIp(p.settings.local, a.address)))
       source.problem(
