@@ -4,7 +4,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { controlSocket, Gateway } from '../lab/gateway.js'
 import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
-import { transferImage } from '../lab/transfer.js'
 import { missingStrongswan, Strongswan, strongswanVersion } from './strongswan.js'
 
 const missing = whyNoLab({ tun: true }) ?? missingStrongswan()
@@ -128,39 +127,6 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
     // Main Mode's messages 3 and 4 and Quick Mode's first two have a public value of 256 octets each.
     expect(log.match(/received fragment #\d/g)?.length).toBeGreaterThanOrEqual(4)
     expect(log.match(/splitting IKE message/g)?.length).toBeGreaterThanOrEqual(2)
-  })
-
-  test('two lanes here: it has a CHILD_SA for each, and rekeys them', { timeout: 60_000 }, async () => {
-    const [ike, esp] = ['aes128-sha256-modp2048', 'aes128gcm16'] as const
-    charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), theirs(ike, esp))
-    const text = ours(lab, ike, esp, ', start: start').replace('tun:', 'dataplane: { lanes: 2 }\ntun:')
-    gateway = await Gateway.start(lab, 'a', text)
-    const lanes = async (): Promise<number> => {
-      const { sas } = await gateway!.child()
-      return new Set(sas.filter((sa) => sa.direction === 'outbound').map((sa) => sa.lane)).size
-    }
-    await gateway.until('established', (s) => s.peers[0]!.children[0]!.sas.length >= 4)
-    expect(await lanes()).toBe(2)
-    const carry = async (): Promise<void> => {
-      // Flows of TCP are spread by their ports.
-      for (let i = 0; i < 8; i++) {
-        const moved = await transferImage(lab, {
-          from: OURS,
-          to: THEIRS,
-          octets: 1 << 18,
-          deadlineMs: 10_000,
-        })
-        expect(moved.sha256Received).toBe(moved.sha256Sent)
-      }
-    }
-    await carry()
-    for (const sa of (await gateway.child()).sas.filter((s) => s.direction === 'outbound'))
-      expect(sa.packets).toBeGreaterThan(50)
-    charon.swanctl('--rekey', '--child', 'interop')
-    await sleep(1_500)
-    await carry()
-    expect(await lanes()).toBe(2)
-    expect((await gateway.status()).drops['unknown-spi'] ?? 0).toBe(0)
   })
 
   test('we rekey the CHILD_SA before its end, packets go on', { timeout: 60_000 }, async () => {
