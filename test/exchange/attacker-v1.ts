@@ -11,7 +11,9 @@ import {
   VERSION_1,
 } from '../../src/wire/ike/header.js'
 import { emitMessage, type PayloadInit, parsePayloads } from '../../src/wire/ike/payloads.js'
+import { numberAttribute } from '../../src/wire/ike/v1/attributes.js'
 import { PAYLOAD } from '../../src/wire/ike/v1/numbers.js'
+import { emitSa, parseSa, type Transform } from '../../src/wire/ike/v1/sa.js'
 import { convergence, type IkeEnd, type IkeEnds, type TwoIkes, twoIkes } from './ike-ends.js'
 import { A, B } from './prephase-ends.js'
 
@@ -203,4 +205,39 @@ export function unharmed(ends: IkeEnds): void {
   network.runFor(1_000)
   a.ike.initiate(network.now, 'b')
   expect(network.runUntil(() => convergence(ends).length === 0, 120_000)).toBe(true)
+}
+
+/** Both cookies of A's IKE SA. */
+export const ikeSaOf = (ends: IkeEnds): Uint8Array =>
+  clearOf(ends.a, EXCHANGE.INFORMATIONAL_V1, []).slice(0, 16)
+
+/** Changes every transform of an SA payload. */
+export const transforms =
+  (change: (t: Transform) => Transform) =>
+  (body: Uint8Array): Uint8Array => {
+    const sa = parseSa(body)
+    return emitSa({
+      ...sa,
+      proposals: sa.proposals.map((p) => ({ ...p, transforms: p.transforms.map(change) })),
+    })
+  }
+/** One attribute of a transform, replaced. */
+export const withNumber =
+  (type: number, value: number) =>
+  (t: Transform): Transform => ({
+    ...t,
+    attributes: [...t.attributes.filter((a) => a.type !== type), numberAttribute(type, value)],
+  })
+/** A transform without one attribute. */
+export const lacking =
+  (type: number) =>
+  (t: Transform): Transform => ({ ...t, attributes: t.attributes.filter((a) => a.type !== type) })
+
+/** Main Mode with A's message `number` changed on its way: B has no IKE SA of it. */
+export function refused(ends: IkeEnds, number: number, change: (m: Uint8Array) => Uint8Array): void {
+  alter(ends, number, change)
+  ends.a.ike.acquire(ends.network.now, 1)
+  ends.network.runFor(900)
+  expect(ends.b.established()).toEqual([])
+  expect(ends.b.env.sas.size).toBe(0)
 }

@@ -25,6 +25,7 @@ export class Trace {
   readonly kept: (Uint8Array | string)[] | undefined
   private hash = 0
   private since = 0
+  private resting = false
 
   constructor(keep = false) {
     if (keep) this.kept = []
@@ -37,6 +38,7 @@ export class Trace {
     this.slowest = undefined
     this.current = undefined
     this.since = performance.now()
+    this.resting = false
   }
 
   /** The next input begins here. It is not copied: a target changes its octets only after another call. */
@@ -45,6 +47,12 @@ export class Trace {
     this.current = octets
     this.inputs++
     this.kept?.push(typeof octets === 'string' ? octets : octets.slice())
+  }
+
+  /** What follows, up to the next input, is not the last one's doing: its time is not looked at. */
+  rest(): void {
+    this.clock()
+    this.resting = true
   }
 
   /** What became of an input: a short word, from a set that is bounded. */
@@ -75,11 +83,12 @@ export class Trace {
 
   private clock(): void {
     const now = performance.now()
-    if (now - this.since > this.slowestMs) {
+    if (!this.resting && now - this.since > this.slowestMs) {
       this.slowestMs = now - this.since
       this.slowest = this.current
     }
     this.since = now
+    this.resting = false
   }
 
   /**

@@ -100,6 +100,7 @@ function settings(random: Random): Partial<IkePeerConfig> {
 /** Both ends begin anew, and must come to one IKE SA and one CHILD_SA. */
 function honest(ends: IkeEnds, trace: Trace): void {
   const { network, a, b } = ends
+  trace.rest()
   network.impairment = () => [5]
   network.runFor(4_000)
   a.ike.terminate(network.now, 'b')
@@ -236,6 +237,7 @@ export const PREPHASE_EXCHANGE: Target = {
             must(same(other.result.psk, result.psk), 'two ends, two keys')
           trace.outcome(other === undefined ? 'one end' : 'both ends')
         }
+        trace.rest()
         network.impairment = () => [5]
         network.runFor(60_000)
         const before = a.results('initiator').length
