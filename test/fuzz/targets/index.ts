@@ -11,6 +11,7 @@ import { ipsec } from './ipsec.js'
 import { NETLINK } from './netlink.js'
 import { offload } from './offload.js'
 import { PREPHASE_WIRE } from './prephase-wire.js'
+import { REPLAYED } from './replay.js'
 
 export const TARGETS: readonly Target[] = [
   ...ikeV1Wire,
@@ -25,5 +26,6 @@ export const TARGETS: readonly Target[] = [
   NETLINK,
   ...configuration,
   ...files,
+  REPLAYED,
   ...exchanges,
 ]
