@@ -179,6 +179,46 @@ describe.skipIf(why !== undefined)('lanes', () => {
     expect(await outboundLanes(gateways[0]!)).toEqual(new Set([0]))
   })
 
+  test.each([
+    [2, 3],
+    [1, 4],
+  ])(
+    'manual SAs, %i lanes towards %i: one SA carries the packets of all lanes',
+    { timeout: 60_000 },
+    async (a, b) => {
+      const algorithms = 'aes128-sha256'
+      const keys = lab.path(`lanes-${a}-${b}.keys`)
+      const sas = [0x1001, 0x1002]
+      const names = sas.flatMap((spi) => ['--sa', `${spi}:${algorithms}`])
+      lab.exec('a', process.execPath, SALLYPORT, 'genkey', '-o', keys, ...names)
+      const manual = (outbound: number): GatewaySettings => ({
+        peer: { encapsulation: 'udp' },
+        child: {
+          start: undefined,
+          proposals: undefined,
+          manual: sas.map((spi) => ({
+            direction: spi === outbound ? 'outbound' : 'inbound',
+            ...{ spi, algorithms, keys_file: keys },
+          })),
+        },
+      })
+      gateways = await Promise.all([
+        Gateway.start(lab, 'a', settings('a', a, manual(sas[0]!))),
+        Gateway.start(lab, 'b', settings('b', b, manual(sas[1]!))),
+      ])
+      await flows()
+      for (const [i, lanes] of [a, b].entries()) {
+        const status = await gateways[i]!.status()
+        expect(status.lanes).toBe(lanes)
+        expect(status.drops).toEqual({})
+        const child = await gateways[i]!.child()
+        expect(child.sas.find((sa) => sa.direction === 'outbound')?.lane).toBe(0)
+        expect(child.sas.find((sa) => sa.direction === 'inbound')?.lane).toBe(sas[1 - i]! % lanes)
+        if (lanes > 1) expect(status.counters.handedOver).toBeGreaterThan(50)
+      }
+    },
+  )
+
   test('a second gateway does not get between the lanes of the first', { timeout: 60_000 }, async () => {
     await start(2, 2, { peer: { encapsulation: 'udp' } })
     const second = gatewayConfig(lab, 'a', { ...settings('a', 3), tun: { name: 'sally1', addresses: [] } })
