@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { controlSocket, Gateway } from '../lab/gateway.js'
 import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
+import { transferImage } from '../lab/transfer.js'
 import { missingStrongswan, Strongswan, strongswanVersion } from './strongswan.js'
 
 const missing = whyNoLab({ tun: true }) ?? missingStrongswan()
@@ -154,8 +155,14 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
       if (who === 'strongSwan') charon.swanctl('--initiate', '--child', 'interop')
       for (let round = 0; round < 3; round++) {
         for (const address of addresses) {
-          const answer = attempt('a', 'ping', '-c', '6', '-i', '0.2', '-W', '5', address)
+          const answer = attempt('a', 'ping', '-c', '4', '-i', '0.2', '-W', '5', address)
           expect(answer, address).toContain(' 0% packet loss')
+        }
+        // Flows of TCP are spread by their ports.
+        for (let i = 0; i < 4; i++) {
+          const way = { from: OURS, to: THEIRS }
+          const moved = await transferImage(lab, { ...way, octets: 1 << 18, deadlineMs: 10_000 })
+          expect(moved.sha256Received).toBe(moved.sha256Sent)
         }
         if (round === 0) charon.swanctl('--rekey', '--child', 'interop')
       }

@@ -32,6 +32,7 @@ const OF_THE_LANE: readonly DropName[] = [
   'IKE_OVERLOAD',
   'TOO_BIG',
   'ICMP_IGNORED',
+  'LANE_BUSY',
 ]
 const produced = new Set<DropName>()
 function expectDrop(n: number, name: DropName): void {
