@@ -24,7 +24,14 @@ export const INTEG = {
   HMAC_SHA2_384_192: 13,
   HMAC_SHA2_512_256: 14,
 } as const
-export const PRF = { HMAC_SHA1: 2, HMAC_SHA2_256: 5, HMAC_SHA2_384: 6, HMAC_SHA2_512: 7 } as const
+export const PRF = {
+  HMAC_SHA1: 2,
+  AES128_XCBC: 4,
+  HMAC_SHA2_256: 5,
+  HMAC_SHA2_384: 6,
+  HMAC_SHA2_512: 7,
+  AES128_CMAC: 8,
+} as const
 export const KE = {
   MODP2048: 14,
   MODP3072: 15,

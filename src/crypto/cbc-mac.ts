@@ -1,4 +1,5 @@
-import { wipe } from '../bytes/octets.js'
+import { concat, wipe } from '../bytes/octets.js'
+import { InternalError } from '../errors.js'
 import { AES_BLOCK, aesCbcEncrypt } from './aes-cbc.js'
 import { INTEG } from './algorithms.js'
 
@@ -87,6 +88,23 @@ export function endOfChain(
   const block = n - AES_BLOCK
   for (let i = 0; i < AES_BLOCK; i++) out[block + i] = out[block + i]! ^ last[i]!
   return n
+}
+
+/**
+ * The whole MAC, 16 octets, over a single buffer. Control messages are MACed with it; packets go through the engines.
+ * @param key 16 octets
+ * @returns a new buffer
+ */
+export function cbcMac(id: number, key: Uint8Array, message: Uint8Array): Uint8Array {
+  const keys = cbcMacKeys(id, key)
+  if (keys === undefined) throw new InternalError(`no CBC-MAC ${id} with a key of ${key.length} octets`)
+  const end = new Uint8Array(END_OF_CHAIN_MAX)
+  const length = endOfChain(keys, message, 0, message.length, 0, 0, end)
+  const chain = concat(message.subarray(0, prefixOfChain(message.length, 0)), end.subarray(0, length))
+  const out = aesCbcEncrypt(keys.key, ZERO_IV, chain)
+  wipeCbcMacKeys(keys)
+  wipe(chain, end)
+  return out.slice(-AES_BLOCK)
 }
 
 /** Octets of the message, whole blocks, that enter the chain as they are. */

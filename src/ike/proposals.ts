@@ -1,5 +1,5 @@
 import { ENCR, encryptionInfo, hasOwnIntegrity, INTEG, integrityInfo, KE, PRF } from '../crypto/algorithms.js'
-import { ConfigError } from '../errors.js'
+import { ConfigError, InternalError } from '../errors.js'
 import type { SaProtocol } from '../sadb/sa-spec.js'
 
 // Proposals by IANA IKEv2 transform ids, written as strongSwan writes them: "aes128-sha256-x25519", "aes128gcm16".
@@ -92,13 +92,13 @@ const hashes = [
   ['sha256', INTEG.HMAC_SHA2_256_128, PRF.HMAC_SHA2_256],
   ['sha384', INTEG.HMAC_SHA2_384_192, PRF.HMAC_SHA2_384],
   ['sha512', INTEG.HMAC_SHA2_512_256, PRF.HMAC_SHA2_512],
+  ['aesxcbc', INTEG.AES_XCBC_96, PRF.AES128_XCBC],
+  ['aescmac', INTEG.AES_CMAC_96, PRF.AES128_CMAC],
 ] as const
 for (const [word, integ, prf] of hashes) {
   add(word, 'integrity', integ)
   add(`prf${word}`, 'prf', prf)
 }
-add('aesxcbc', 'integrity', INTEG.AES_XCBC_96)
-add('aescmac', 'integrity', INTEG.AES_CMAC_96)
 add('modp2048', 'group', KE.MODP2048)
 add('modp3072', 'group', KE.MODP3072)
 add('modp4096', 'group', KE.MODP4096)
@@ -128,7 +128,7 @@ const wordsOf = (place: Place, ...kinds: readonly Kind[]): string =>
     .map(([word]) => word)
     .join(', ')
 
-/** The PRF with the same hash as an integrity algorithm. */
+/** The PRF with the same hash, or the same CBC-MAC, as an integrity algorithm. */
 const prfOf = (integrity: number): number | undefined => hashes.find((h) => h[1] === integrity)?.[2]
 
 /** Splits, refusing unknown words, words of other kinds and two words of one kind. */
@@ -188,10 +188,7 @@ export function parseIkeProposal(text: string): IkeProposal {
       `"${text}" names no integrity algorithm; expected one of ${wordsOf('ike', 'integrity')}`,
     )
   const ownPrf = prf ?? prfOf(integrity.id)
-  if (ownPrf === undefined)
-    throw new ConfigError(
-      `"${text}" names no PRF; with an integrity algorithm that is no HMAC expected one of ${wordsOf('ike', 'prf')}`,
-    )
+  if (ownPrf === undefined) throw new InternalError(`no PRF belongs to integrity algorithm ${integrity.id}`)
   return { encryption: cipherOf(encryption), integrity: integrity.id, prf: ownPrf, group: group.id }
 }
 
