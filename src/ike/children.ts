@@ -89,9 +89,10 @@ export class ChildTable {
    * Starts sending: the policy's traffic moves to this SA and the ones before are replaced. Of two that were negotiated
    * at the same time both ends keep the one with the lower initiator's SPI.
    * @param key KEYMAT, wiped here
+   * @param stays whether it is the one that stays, where the exchanges have decided that already
    * @returns whether the SA is the policy's current one
    */
-  addOutbound(now: Millis, agreed: AgreedChild, key: Uint8Array): boolean {
+  addOutbound(now: Millis, agreed: AgreedChild, key: Uint8Array, stays?: boolean): boolean {
     const record = this.records.find((r) => r.agreed === agreed)
     if (record === undefined || record.state !== 'HALF') {
       wipe(key)
@@ -105,7 +106,7 @@ export class ChildTable {
     const better = others.find(
       (r) => (r.currentAt ?? 0) >= agreed.startedAt && initiatorsSpi(r.agreed) < initiatorsSpi(agreed),
     )
-    if (better !== undefined) {
+    if (stays === undefined ? better !== undefined : !stays) {
       replace(record, now + keep)
       wipe(key)
       return false
@@ -133,6 +134,20 @@ export class ChildTable {
     this.remove(gone)
     this.tellLost(now, gone)
     return gone
+  }
+
+  /** The peer has confirmed that it has moved away from one that was replaced: only what is on its way may still come. */
+  settle(now: Millis, agreed: AgreedChild): void {
+    const record = this.records.find((r) => r.agreed === agreed && r.state === 'REPLACED')
+    if (record?.deleteAt !== undefined)
+      record.deleteAt = Math.min(record.deleteAt, now + this.limits.lingerMs)
+  }
+
+  /** The IKE SA that they belonged to has ended: they have, too. */
+  endWith(now: Millis, agreed: readonly AgreedChild[]): void {
+    const gone = this.records.filter((r) => agreed.includes(r.agreed))
+    this.remove(gone)
+    this.tellLost(now, gone)
   }
 
   /** The data path reports a limit. */

@@ -12,6 +12,8 @@ export interface HeldIkeSa {
 
 export interface IkeSaSetListener {
   added(sa: IkeSa): void
+  /** It is of no use any more; it may still receive the confirmation of its end. */
+  ended(now: Millis, sa: IkeSa): void
   removed(sa: IkeSa): void
 }
 
@@ -54,15 +56,29 @@ export class IkeSaSet {
     this.listener.added(sa)
   }
 
-  remove(sa: IkeSa): void {
+  remove(now: Millis, sa: IkeSa): void {
+    this.listener.ended(now, sa)
     this.held = this.held.filter((h) => h.sa !== sa)
     this.listener.removed(sa)
   }
 
-  /** Closes and removes. @param tell the peer gets a Delete */
+  /** Closes and removes, at once or when the peer has confirmed it. @param tell the peer gets a Delete */
   drop(now: Millis, sa: IkeSa, tell: boolean): void {
     sa.close(now, tell)
-    this.remove(sa)
+    if (sa.stage === 'CLOSED') this.remove(now, sa)
+    else this.listener.ended(now, sa)
+  }
+
+  /** `next` has taken the place of `old`, which goes when the peer deletes it, or by itself. */
+  replace(now: Millis, old: IkeSa): void {
+    const held = this.held.find((h) => h.sa === old)
+    if (held !== undefined) held.closeAt = now + this.limits.lingerUnsureMs
+    this.limitEstablished(now)
+  }
+
+  /** Whether it is the one that loses against another one, or is replaced. */
+  isReplaced(sa: IkeSa): boolean {
+    return this.held.some((h) => h.sa === sa && h.closeAt !== undefined)
   }
 
   /** Drops a half-open one when there are too many: one behind which nobody may be, the oldest first. */
@@ -91,6 +107,10 @@ export class IkeSaSet {
       h.closeAt = closeAt
       h.sa.retire()
     }
+    this.limitEstablished(now)
+  }
+
+  private limitEstablished(now: Millis): void {
     const open = this.held.filter((h) => h.sa.stage === 'ESTABLISHED')
     if (open.length > this.limits.ikeSasPerPeer) this.drop(now, open[0]!.sa, true)
   }

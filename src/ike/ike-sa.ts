@@ -5,14 +5,21 @@ import type { ChildConfig, IkePeerConfig } from './config.js'
 import type { IkeEnvironment, Millis } from './environment.js'
 import type { IkeLimits } from './limits.js'
 import type { Path } from './path.js'
+import type { Cookies } from './v2/cookies.js'
 
 // Between the manager of a peer and the machine of one IKE SA: what both versions have in common.
 
-export type Stage = 'CONNECTING' | 'ESTABLISHED' | 'CLOSED'
+/**
+ * HELD: made to take another one's place, which is not decided yet. CLOSING: of no use any more, but the peer has still to
+ * confirm its end.
+ */
+export type Stage = 'CONNECTING' | 'HELD' | 'ESTABLISHED' | 'CLOSING' | 'CLOSED'
 
 /** One IKE SA of either version. */
 export interface IkeSa {
   readonly version: 1 | 2
+  /** It renews itself under the same peer's eyes; otherwise the manager begins another one from the start. */
+  readonly renewsItself: boolean
   readonly role: Role
   readonly initiatorSpi: Uint8Array
   /** Undefined until the responder has chosen it. */
@@ -45,7 +52,9 @@ export interface IkeSa {
   checkAlive(now: Millis): void
   /** No more renewing and no more dead peer detection: another SA has taken this one's place. */
   retire(): void
-  /** Ends it. With `tell` the peer gets a Delete. The owner is not called. */
+  /** The CHILD_SAs that live and die with it, which it forgets; none where they belong to the peer. */
+  takeChildren(): readonly AgreedChild[]
+  /** Ends it. With `tell` the peer gets a Delete; then it may be CLOSING until the owner is told that it is `gone`. */
   close(now: Millis, tell: boolean): void
   describe(): IkeSaDescription
 }
@@ -66,6 +75,7 @@ export interface IkeVersion {
   /**
    * Answers a first message. Never throws.
    * @param takeKeys asked for once the proposals fit; undefined when the exchange may not go on
+   * @param admission what a first message has to show under load
    * @returns undefined when the message was refused: nothing is kept then
    */
   answer(
@@ -75,7 +85,16 @@ export interface IkeVersion {
     header: IkeHeader,
     message: Uint8Array,
     takeKeys: () => FirstKeys | undefined,
+    admission: Admission,
   ): IkeSa | undefined
+}
+
+/** How first messages are taken. */
+export interface Admission {
+  /** There are so many of them that a sender has to prove that it is at its address. */
+  readonly busy: boolean
+  /** One that has proved it: whether there is room. */
+  proven(): boolean
 }
 
 /** For `status`. */
@@ -92,6 +111,8 @@ export interface IkeSaOwner {
   readonly limits: IkeLimits
   /** Prefers ESP in UDP even without a NAT. */
   readonly prefersUdp: boolean
+  /** Those of all peers. */
+  readonly cookies: Cookies
   /** Whether to say INITIAL_CONTACT: no other SA with the peer is known. */
   isInitialContact(): boolean
   newIkeSpi(): Uint8Array
@@ -102,8 +123,16 @@ export interface IkeSaOwner {
   established(now: Millis, sa: IkeSa, initialContact: boolean): void
   /** An IKE SA that did not come up. */
   failed(now: Millis, sa: IkeSa, reason: string): void
+  /** The child that a first exchange is to negotiate besides; undefined when none is wanted now. */
+  firstChild(now: Millis): ChildConfig | undefined
   /** The peer closed an established IKE SA. */
   closed(now: Millis, sa: IkeSa): void
+  /** A new IKE SA that may take another one's place: it receives messages from now on. */
+  held(now: Millis, next: IkeSa): void
+  /** `next` has taken the place of `old`, with all that belongs to it. */
+  replaced(now: Millis, old: IkeSa, next: IkeSa): void
+  /** The end of one that was not in use any more. */
+  gone(now: Millis, sa: IkeSa): void
   /** The peer does not answer any more. */
   dead(now: Millis, sa: IkeSa): void
   /** A message of the peer's came another way than before. */
@@ -115,6 +144,8 @@ export interface IkeSaOwner {
   /** The peer never confirmed it. */
   childAbandoned(now: Millis, agreed: AgreedChild): void
   childFailed(now: Millis, sa: IkeSa, child: ChildConfig, reason: string): void
+  /** The peer has confirmed the end of one that was replaced: what was on its way has come soon. */
+  childSettled(now: Millis, agreed: AgreedChild): void
   /** The peer no longer receives on these SAs, which are outbound here. */
   childrenDeleted(now: Millis, protocol: SaProtocol, outboundSpis: readonly number[]): void
   hasTraffic(agreed: AgreedChild): boolean

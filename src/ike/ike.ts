@@ -17,6 +17,8 @@ import { RefusalLog } from './refusal-log.js'
 import type { IkePeerStatus } from './status.js'
 import { IKE_V1 } from './v1/ike-sa-v1.js'
 import { SPI_MIN } from './v1/phase2-offer.js'
+import { Cookies } from './v2/cookies.js'
+import { IKE_V2 } from './v2/ike-sa-v2.js'
 
 export interface IkeOptions {
   readonly limits?: Partial<IkeLimits>
@@ -31,13 +33,15 @@ export interface IkeOptions {
 }
 
 /** The versions that this release speaks. */
-const VERSIONS: Readonly<Partial<Record<number, IkeVersion>>> = { 1: IKE_V1 }
+const VERSIONS: Readonly<Partial<Record<number, IkeVersion>>> = { 1: IKE_V1, 2: IKE_V2 }
 
 /** The peers at one address; at least one. */
 interface Source {
   readonly peers: Peer[]
   readonly messages: TokenBucket
   readonly firsts: TokenBucket
+  /** First messages with a cookie, which nobody else can have sent. */
+  readonly proven: TokenBucket
 }
 
 /**
@@ -82,6 +86,7 @@ export class Ike {
       prephase: this.prephase,
       refusals: this.refusals,
       prefersUdp: options.preferUdp ?? false,
+      cookies: new Cookies((length) => env.random(length)),
       newIkeSpi: () => this.newIkeSpi(),
       newSpi: (child) => this.newSpi(child),
       register: (peer, sa) => this.sas.set(nameOf(sa.initiatorSpi, peer.config.remote), { peer, sa }),
@@ -102,6 +107,7 @@ export class Ike {
       peers: [],
       messages: new TokenBucket(this.limits.messagesPerSecond, this.limits.messagesBurst),
       firsts: new TokenBucket(this.limits.firstMessagesPerSecond, this.limits.firstMessagesBurst),
+      proven: new TokenBucket(this.limits.firstMessagesPerSecond, this.limits.firstMessagesBurst),
     }
     const twin = source.peers.find(
       ({ config: c }) =>
@@ -179,10 +185,12 @@ export class Ike {
     if (!version.isFirstMessage(header)) return any.refuse(now, 'unknown-cookie')
     const finished = this.prephase.peek(now, header.initiatorSpi)
     const gated = here.find((p) => p.config.name === finished?.peer && p.config.version === major)
-    if (gated !== undefined)
-      return gated.receiveFirst(now, path, header, message, () =>
-        this.takeKeys(now, gated, header.initiatorSpi),
-      )
+    if (gated !== undefined) {
+      // The pre-phase has proved more than a cookie would.
+      const admission = { busy: false, proven: () => true }
+      const takeKeys = () => this.takeKeys(now, gated, header.initiatorSpi)
+      return gated.receiveFirst(now, path, header, message, takeKeys, admission)
+    }
     const open = here.find((p) => p.config.dynamicPsk === 'off' && p.config.version === major)
     if (open === undefined)
       return any.refuse(
@@ -190,11 +198,14 @@ export class Ike {
         'no-prephase',
         'an IKE exchange without a finished pre-phase: has the peer dynamic_psk: off, or is this not the peer?',
       )
-    if (!source.firsts.take(now)) return open.refuse(now, 'first-rate-limit')
-    open.receiveFirst(now, path, header, message, () => ({
-      psk: new Uint8Array(open.config.key),
-      ppk: undefined,
-    }))
+    const flooded = !source.firsts.take(now)
+    if (flooded && major === 1) return open.refuse(now, 'first-rate-limit')
+    const admission = {
+      busy: flooded || open.halfOpen >= this.limits.cookieAbove,
+      proven: () => source.proven.take(now),
+    }
+    const takeKeys = () => ({ psk: new Uint8Array(open.config.key), ppk: undefined })
+    open.receiveFirst(now, path, header, message, takeKeys, admission)
   }
 
   private takeKeys(now: Millis, peer: Peer, cookie: Uint8Array): FirstKeys | undefined {
@@ -266,7 +277,11 @@ export class Ike {
   shutdown(now: Millis): void {
     if (this.down) return
     this.now = now
-    for (const peer of this.peers.values()) this.guard(now, peer, () => peer.terminate(now))
+    for (const peer of this.peers.values())
+      this.guard(now, peer, () => {
+        peer.terminate(now)
+        peer.abandon(now)
+      })
     this.prephase.shutdown()
     this.down = true
   }

@@ -32,6 +32,10 @@ export interface IkeLimits {
   readonly lingerUnsureMs: number
   /** Between attempts that fail; also before a policy that the peer refused is asked for again. */
   readonly retryMs: number
+  /** IKEv2: about so long until what the peer answered with TEMPORARY_FAILURE is asked again. */
+  readonly temporaryMs: number
+  /** IKEv2: first exchanges of a peer under way from which on first messages need a cookie. */
+  readonly cookieAbove: number
   /** How long the responder of a new IKE SA leaves the word to the initiator. */
   readonly responderWaitMs: number
   /** NAT keepalives (RFC 3948 section 4). */
@@ -59,6 +63,8 @@ export const IKE_LIMITS: IkeLimits = {
   lingerMs: 5_000,
   lingerUnsureMs: 40_000,
   retryMs: 10_000,
+  temporaryMs: 1_000,
+  cookieAbove: 4,
   responderWaitMs: 2_000,
   keepaliveMs: 20_000,
   dpdRetransmitMs: [1_000, 2_000, 4_000, 8_000],

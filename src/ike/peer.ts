@@ -7,7 +7,7 @@ import { ChildTable } from './children.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
 import type { IkeEnvironment, Millis } from './environment.js'
 import { formatIdentity } from './identity.js'
-import type { FirstKeys, IkeSa, IkeSaOwner, IkeVersion } from './ike-sa.js'
+import type { Admission, FirstKeys, IkeSa, IkeSaOwner, IkeVersion } from './ike-sa.js'
 import { IkeSaSet } from './ike-sa-set.js'
 import { inSharedLane, sharedLanes } from './lanes.js'
 import type { IkeLimits } from './limits.js'
@@ -18,6 +18,7 @@ import { formatChildProposal } from './proposals.js'
 import type { RefusalLog } from './refusal-log.js'
 import { goesFirst } from './simultaneous.js'
 import { childSaStatus, type IkePeerStatus, ikeSaStatus, spiText } from './status.js'
+import type { Cookies } from './v2/cookies.js'
 
 /** What all peers share. */
 export interface PeerShared {
@@ -26,6 +27,7 @@ export interface PeerShared {
   readonly prephase: Prephase
   readonly refusals: RefusalLog
   readonly prefersUdp: boolean
+  readonly cookies: Cookies
   newIkeSpi(): Uint8Array
   newSpi(child: ChildConfig): number
   /** The peer's IKE SAs receive messages between these calls. */
@@ -71,12 +73,13 @@ export class Peer implements IkeSaOwner {
     this.lanes = sharedLanes(config, Number.POSITIVE_INFINITY)
     this.sas = new IkeSaSet(shared.limits, {
       added: (sa) => shared.register(this, sa),
+      ended: (now, sa) => this.children.endWith(now, sa.takeChildren()),
       removed: (sa) => shared.unregister(this, sa),
     })
     this.children = new ChildTable(shared.env, shared.limits, {
       rekey: (now, child) => this.rekeyChild(now, child),
       lost: (now, child) => this.lost(now, child),
-      deleted: (now, protocol, spis) => this.sas.usable()?.sendDelete(now, protocol, spis),
+      deleted: (now, protocol, spis) => this.tellDeleted(now, protocol, spis),
     })
   }
 
@@ -88,6 +91,9 @@ export class Peer implements IkeSaOwner {
   }
   get prefersUdp(): boolean {
     return this.shared.prefersUdp
+  }
+  get cookies(): Cookies {
+    return this.shared.cookies
   }
   newIkeSpi(): Uint8Array {
     return this.shared.newIkeSpi()
@@ -119,10 +125,16 @@ export class Peer implements IkeSaOwner {
     this.giveUpAttempt(now)
     this.wanted.clear()
     this.pursueAt = undefined
-    const sa = this.sas.usable()
-    for (const [protocol, spis] of this.children.inboundSpis()) sa?.sendDelete(now, protocol, spis)
+    // The end of an IKEv2 SA is the end of its CHILD_SAs as well (RFC 7296 section 1.4.1).
+    if (this.config.version === 1)
+      for (const [protocol, spis] of this.children.inboundSpis()) this.tellDeleted(now, protocol, spis)
     this.children.clear()
     for (const h of this.sas.all()) this.sas.drop(now, h.sa, true)
+  }
+
+  /** What is left waits for confirmations that nobody will wait for. */
+  abandon(now: Millis): void {
+    for (const h of this.sas.all()) this.sas.drop(now, h.sa, false)
   }
 
   tick(now: Millis): void {
@@ -133,10 +145,11 @@ export class Peer implements IkeSaOwner {
     }
     for (const { sa } of this.sas.all()) sa.tick(now)
     for (const h of this.sas.all()) {
+      if (h.sa.stage !== 'ESTABLISHED') continue
       if (isDue(h.closeAt, now) || isDue(h.sa.hardAt, now)) {
         this.sas.drop(now, h.sa, true)
         this.afterClose(now)
-      } else if (isDue(h.sa.softAt, now)) this.begin(now, 'rekey')
+      } else if (!h.sa.renewsItself && isDue(h.sa.softAt, now)) this.begin(now, 'rekey')
     }
     this.children.tick(now)
     if (isDue(this.pursueAt, now)) this.pursue(now)
@@ -151,9 +164,10 @@ export class Peer implements IkeSaOwner {
     consider(this.pursueAt)
     for (const { sa, closeAt } of this.sas.all()) {
       consider(sa.nextDeadline())
+      if (sa.stage !== 'ESTABLISHED') continue
       consider(sa.hardAt)
       consider(closeAt)
-      if (sa.softAt !== undefined && this.attempt === undefined)
+      if (!sa.renewsItself && sa.softAt !== undefined && this.attempt === undefined)
         consider(Math.max(sa.softAt, this.attemptAt, this.waitUntil ?? 0))
     }
     return next
@@ -171,14 +185,20 @@ export class Peer implements IkeSaOwner {
     header: IkeHeader,
     message: Uint8Array,
     takeKeys: () => FirstKeys | undefined,
+    admission: Admission,
   ): void {
     const own = this.attempt?.sa
     if (own?.stage === 'CONNECTING' && (own.answered || goesFirst(own.initiatorSpi, header.initiatorSpi)))
       return this.refuse(now, 'simultaneous')
-    const sa = this.version.answer(now, this, path, header, message, takeKeys)
+    const sa = this.version.answer(now, this, path, header, message, takeKeys, admission)
     if (sa === undefined) return
     this.sas.add(sa)
     if (this.sas.limitHalfOpen(now)) this.env.count('ike.half-open-limit')
+  }
+
+  /** First exchanges that the peer, or somebody in its name, has under way. */
+  get halfOpen(): number {
+    return this.sas.halfOpen().length
   }
 
   // The pre-phase
@@ -236,8 +256,27 @@ export class Peer implements IkeSaOwner {
     this.pursue(now)
   }
 
+  firstChild(now: Millis): ChildConfig | undefined {
+    return this.ready(now)[0]
+  }
+
+  held(_now: Millis, next: IkeSa): void {
+    this.sas.add(next)
+  }
+
+  replaced(now: Millis, old: IkeSa, next: IkeSa): void {
+    this.env.count('ike.rekeyed')
+    this.env.log('info', 'ike: IKE SA renewed', { peer: this.config.name, ...this.describe(next) })
+    this.sas.replace(now, old)
+    this.pursue(now)
+  }
+
+  gone(now: Millis, sa: IkeSa): void {
+    this.sas.remove(now, sa)
+  }
+
   failed(now: Millis, sa: IkeSa, reason: string): void {
-    this.sas.remove(sa)
+    this.sas.remove(now, sa)
     if (sa.role === 'initiator') {
       this.attempt = undefined
       this.attemptFailed(now, sa.startedAt, reason)
@@ -249,7 +288,7 @@ export class Peer implements IkeSaOwner {
   }
 
   closed(now: Millis, sa: IkeSa): void {
-    this.sas.remove(sa)
+    this.sas.remove(now, sa)
     this.env.log('info', 'ike: the peer has closed the IKE SA', {
       peer: this.config.name,
       cookie: hex(sa.initiatorSpi),
@@ -280,8 +319,9 @@ export class Peer implements IkeSaOwner {
     this.children.addInbound(now, agreed, key, sa.path)
   }
 
-  childOutbound(now: Millis, _sa: IkeSa, agreed: AgreedChild, key: Uint8Array): void {
-    const current = this.children.addOutbound(now, agreed, key)
+  childOutbound(now: Millis, sa: IkeSa, agreed: AgreedChild, key: Uint8Array): void {
+    const stays = sa.version === 1 ? undefined : !this.sas.isReplaced(sa)
+    const current = this.children.addOutbound(now, agreed, key, stays)
     this.wanted.delete(agreed.child)
     this.retryAt.delete(agreed.child)
     this.lastError = undefined
@@ -298,6 +338,10 @@ export class Peer implements IkeSaOwner {
       remote: agreed.remoteTs.map(formatSelector),
       ...(!current && { unused: true }),
     })
+  }
+
+  childSettled(now: Millis, agreed: AgreedChild): void {
+    this.children.settle(now, agreed)
   }
 
   childAbandoned(_now: Millis, agreed: AgreedChild): void {
@@ -346,12 +390,7 @@ export class Peer implements IkeSaOwner {
   /** Does the next thing for the children that are wanted. */
   private pursue(now: Millis): void {
     this.pursueAt = undefined
-    const ready: ChildConfig[] = []
-    for (const child of this.wanted) {
-      const at = this.retryAt.get(child)
-      if (at !== undefined && at > now) this.later(at)
-      else if (!this.sas.negotiating(child)) ready.push(child)
-    }
+    const ready = this.ready(now)
     if (ready.length === 0) return
     const sa = this.sas.usable()
     if (sa === undefined) return this.begin(now, 'initial')
@@ -359,6 +398,23 @@ export class Peer implements IkeSaOwner {
     const ourTurn = sa.role === 'initiator' ? now : (sa.establishedAt ?? now) + this.limits.responderWaitMs
     if (now < ourTurn) return this.later(ourTurn)
     for (const child of ready) sa.negotiate(now, child)
+  }
+
+  /** Children that are wanted and that nobody negotiates. */
+  private ready(now: Millis): ChildConfig[] {
+    const ready: ChildConfig[] = []
+    for (const child of this.wanted) {
+      const at = this.retryAt.get(child)
+      if (at !== undefined && at > now) this.later(at)
+      else if (!this.sas.negotiating(child)) ready.push(child)
+    }
+    return ready
+  }
+
+  /** Each IKE SA knows which of them are its own. */
+  private tellDeleted(now: Millis, protocol: SaProtocol, spis: readonly number[]): void {
+    if (this.config.version === 1) return this.sas.usable()?.sendDelete(now, protocol, spis)
+    for (const { sa } of this.sas.all()) sa.sendDelete(now, protocol, spis)
   }
 
   private later(at: Millis): void {
@@ -491,7 +547,7 @@ export class Peer implements IkeSaOwner {
 
   private phase(): IkePeerStatus['phase'] {
     if (this.sas.anyEstablished()) return 'established'
-    if (this.sas.all().length > 0) return 'connecting'
+    if (this.sas.all().some((h) => h.sa.stage === 'CONNECTING')) return 'connecting'
     return this.attempt === undefined ? 'idle' : 'pre-phase'
   }
 }

@@ -33,6 +33,7 @@ import { Phase2 } from './phase2.js'
 /** One ISAKMP SA: its Main Mode, and what runs under it once it is established. */
 export class IkeSaV1 implements IkeSa {
   readonly version = 1
+  readonly renewsItself = false
   readonly role: Role
   readonly initiatorSpi: Uint8Array
   readonly startedAt: Millis
@@ -191,6 +192,11 @@ export class IkeSaV1 implements IkeSa {
 
   retire(): void {
     this.phase2?.retire()
+  }
+
+  /** They belong to the peer: an ISAKMP SA that goes leaves them. */
+  takeChildren(): readonly [] {
+    return []
   }
 
   close(now: Millis, tell: boolean): void {

@@ -1,0 +1,106 @@
+import { wipe } from '../../bytes/octets.js'
+import { ProtocolError, WireError } from '../../errors.js'
+import { EXCHANGE } from '../../wire/ike/header.js'
+import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { NOTIFY, notifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
+import type { Millis } from '../environment.js'
+import { copyPath } from '../path.js'
+import { childContext, disprove, openAuth, proveSelf } from './auth-parts.js'
+import {
+  acceptChild,
+  type ChildOffer,
+  isRefusal,
+  offerChild,
+  offerPayloads,
+  refusalOf,
+} from './child-exchange.js'
+import { fail, failTelling, refuse } from './first-outcomes.js'
+import type { FirstContext, FirstIn, FirstOutcome, FirstResult, Keyed, Received } from './first-states.js'
+import { identityBody } from './init-parts.js'
+import { sealed } from './keying.js'
+import { childKeymat } from './keys.js'
+import { notify, type PayloadSet, RULES } from './payload-set.js'
+
+// IKE_AUTH from the initiator's side: who we are, and the first CHILD_SA.
+
+/** Sends IKE_AUTH once everything in front of it is done. */
+export function sendAuth(s: Keyed, now: Millis, c: FirstContext): FirstOutcome {
+  const wanted = c.firstChild()
+  const offered = wanted && offerChild(wanted, c.newSpi(), now, childContext(s, c))
+  if (offered === undefined && !s.capabilities.childless)
+    return fail({ kind: 'AUTH_SENT', child: undefined, ...s }, 'no child is wanted, and the peer wants one')
+  if (offered !== undefined && isRefusal(offered))
+    return fail({ kind: 'AUTH_SENT', child: undefined, ...s }, offered.reason)
+  const id = identityBody(c.peer.localId)
+  const payloads: PayloadInit[] = [
+    { type: PAYLOAD.ID_I, body: id },
+    ...(c.initialContact ? [notify('INITIAL_CONTACT')] : []),
+    { type: PAYLOAD.ID_R, body: identityBody(c.peer.remoteId) },
+    proveSelf(s, id),
+    ...(offered === undefined ? [] : offerPayloads(offered)),
+  ]
+  // IKE_SA_INIT is over: this is the request behind it.
+  const message = sealed(s.keying, EXCHANGE.IKE_AUTH, c.messageId + 1, false, payloads)
+  return {
+    next: { kind: 'AUTH_SENT', ...s, child: offered },
+    effects: [{ do: 'request', path: s.path, message }],
+  }
+}
+
+/** What a refusal of our IKE_AUTH most likely means. */
+const MEANING: Readonly<Record<string, string>> = {
+  AUTHENTICATION_FAILED:
+    ': the pre-shared keys differ, or it expects another identity of us or has another itself (its log tells which)',
+}
+
+export function receiveAuth(s: FirstIn<'AUTH_SENT'>, e: Received, c: FirstContext): FirstOutcome {
+  let set: PayloadSet | undefined
+  try {
+    set = openAuth(s, e, RULES.authResponse)
+  } catch (error) {
+    if (error instanceof ProtocolError) return fail(s, error.message)
+    throw error
+  }
+  if (set === undefined) return refuse(s, 'bad-icv')
+  const id = set.first(PAYLOAD.ID_R)
+  const auth = set.first(PAYLOAD.AUTH)
+  if (id === undefined || auth === undefined) {
+    const name = notifyName(set.error()?.type ?? 0)
+    return fail(s, `the peer says ${name}${MEANING[name] ?? ''}`)
+  }
+  const wrong = disprove(s, id, auth, c)
+  if (wrong !== undefined) return failTelling(s, e.path, wrong, c)
+  const made = s.child === undefined ? undefined : childOf(s, s.child, set)
+  wipe(s.psk)
+  const result: FirstResult = {
+    keying: s.keying,
+    nat: s.nat,
+    path: copyPath(s.path),
+    initialContact: set.says(NOTIFY.INITIAL_CONTACT),
+    child: made?.child,
+    noChild: made?.noChild,
+  }
+  return { next: { kind: 'ESTABLISHED' }, effects: [{ do: 'established', result }] }
+}
+
+function childOf(
+  s: Keyed,
+  offer: ChildOffer,
+  set: PayloadSet,
+): Partial<Pick<FirstResult, 'child' | 'noChild'>> {
+  const made = set.first(PAYLOAD.SA) !== undefined
+  const none = (reason: string) => ({
+    noChild: { child: offer.child, reason, ...(made && { remove: offer.spi }) },
+  })
+  try {
+    const accepted = acceptChild(offer, set)
+    if (isRefusal(accepted)) return none(accepted.reason)
+    const { agreed } = accepted
+    const { keys, proposal } = s.keying
+    const keymat = childKeymat(proposal.prf, keys.d, new Uint8Array(0), s.ni, s.nr, agreed.proposal)
+    return { child: { agreed, keymat } }
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error
+    return none(refusalOf(error).reason)
+  }
+}

@@ -1,0 +1,117 @@
+import { wipe } from '../../bytes/octets.js'
+import { ProtocolError, WireError } from '../../errors.js'
+import { EXCHANGE } from '../../wire/ike/header.js'
+import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { parseTyped } from '../../wire/ike/v2/bodies.js'
+import { NOTIFY, type NotifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
+import type { Millis } from '../environment.js'
+import { formatIdentity, sameIdentity } from '../identity.js'
+import { copyPath } from '../path.js'
+import { childContext, disprove, openAuth, proveSelf } from './auth-parts.js'
+import {
+  answerChild,
+  answerPayloads,
+  type ChildAnswer,
+  type ChildRefusal,
+  isRefusal,
+  refusalOf,
+} from './child-exchange.js'
+import { failAuth, refuse } from './first-outcomes.js'
+import type {
+  FirstContext,
+  FirstEffect,
+  FirstIn,
+  FirstOutcome,
+  FirstResult,
+  Keyed,
+  Received,
+} from './first-states.js'
+import { identityBody } from './init-parts.js'
+import { sealed } from './keying.js'
+import { childKeymat } from './keys.js'
+import { notify, type PayloadSet, RULES } from './payload-set.js'
+
+// IKE_AUTH from the responder's side.
+
+export function answerAuth(
+  s: FirstIn<'INIT_ANSWERED'>,
+  e: Received,
+  now: Millis,
+  c: FirstContext,
+): FirstOutcome {
+  let set: PayloadSet | undefined
+  try {
+    set = openAuth(s, e, RULES.authRequest)
+    if (set === undefined) return refuse(s, 'bad-icv')
+    const wrong = disprove(s, set.need(PAYLOAD.ID_I), set.first(PAYLOAD.AUTH), c) ?? wrongName(set, c)
+    if (wrong !== undefined) return failAuth(s, e, 'AUTHENTICATION_FAILED', wrong)
+  } catch (error) {
+    const name = notifyFor(error)
+    // Without a valid ICV anybody may have sent it.
+    if (name === undefined || set === undefined) throw error
+    return failAuth(s, e, name, `IKE_AUTH is malformed: ${String(error)}`)
+  }
+  const id = identityBody(c.peer.localId)
+  // RFC 6023: without an SA payload no CHILD_SA is asked for.
+  const answered = set.first(PAYLOAD.SA) === undefined ? undefined : childAnswer(s, set, now, c)
+  const payloads: PayloadInit[] = [
+    { type: PAYLOAD.ID_R, body: id },
+    proveSelf(s, id),
+    ...(answered === undefined
+      ? []
+      : isRefusal(answered)
+        ? [notify(answered.notify, answered.data)]
+        : answerPayloads(answered)),
+  ]
+  const message = sealed(s.keying, EXCHANGE.IKE_AUTH, e.header.messageId, true, payloads)
+  const path = copyPath(e.path)
+  const result: FirstResult = {
+    keying: s.keying,
+    nat: s.nat,
+    path,
+    initialContact: set.says(NOTIFY.INITIAL_CONTACT),
+    child: answered === undefined || isRefusal(answered) ? undefined : withKeys(s, answered),
+    noChild: undefined,
+  }
+  const effects: FirstEffect[] = [{ do: 'respond', path, message }]
+  if (answered !== undefined && isRefusal(answered)) effects.push(refusedChild(answered))
+  effects.push({ do: 'established', result })
+  wipe(s.psk)
+  return { next: { kind: 'ESTABLISHED' }, effects }
+}
+
+/** RFC 7296 section 2.21.2: what is sent instead of a response. */
+function notifyFor(error: unknown): NotifyName | undefined {
+  if (error instanceof WireError) return 'INVALID_SYNTAX'
+  return error instanceof ProtocolError ? 'UNSUPPORTED_CRITICAL_PAYLOAD' : undefined
+}
+
+/** The peer may name whom it wants to talk to. @throws WireError */
+function wrongName(set: PayloadSet, c: FirstContext): string | undefined {
+  const body = set.first(PAYLOAD.ID_R)
+  if (body === undefined) return undefined
+  const { type, data } = parseTyped(body, 'ID')
+  const asked = { type, value: data }
+  if (sameIdentity(asked, c.peer.localId)) return undefined
+  return `the peer has our key, but asks for ${formatIdentity(asked)} where we are ${formatIdentity(c.peer.localId)}`
+}
+
+function childAnswer(s: Keyed, set: PayloadSet, now: Millis, c: FirstContext): ChildAnswer | ChildRefusal {
+  try {
+    return answerChild(set, now, childContext(s, c), c.peer.children, c.newSpi)
+  } catch (error) {
+    return refusalOf(error)
+  }
+}
+
+const withKeys = (s: Keyed, { agreed }: ChildAnswer): FirstResult['child'] => ({
+  agreed,
+  keymat: childKeymat(s.keying.proposal.prf, s.keying.keys.d, new Uint8Array(0), s.ni, s.nr, agreed.proposal),
+})
+
+export const refusedChild = (r: ChildRefusal): Extract<FirstEffect, { do: 'refuse' }> => ({
+  do: 'refuse',
+  cause: r.notify.toLowerCase().replaceAll('_', '-'),
+  error: `${r.notify}: ${r.reason}`,
+  ...(r.fields !== undefined && { fields: r.fields }),
+})

@@ -1,0 +1,242 @@
+import { ProtocolError, WireError } from '../../errors.js'
+import type { SaMode } from '../../sadb/sa-spec.js'
+import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { spiNumber, spiOctets } from '../../wire/ike/v1/notify.js'
+import { NOTIFY, type NotifyName, notifyName, PAYLOAD, TRANSFORM } from '../../wire/ike/v2/numbers.js'
+import { emitSa, parseSa } from '../../wire/ike/v2/sa.js'
+import { emitSelectors, parseSelectors } from '../../wire/ike/v2/traffic-selectors.js'
+import type { AgreedChild, Role } from '../child-sa.js'
+import type { ChildConfig, IkePeerConfig } from '../config.js'
+import type { Millis } from '../environment.js'
+import type { Path } from '../path.js'
+import { findChild } from './find-child.js'
+import { explainProposals } from './mismatch.js'
+import { type NatState, usesUdp } from './nat.js'
+import {
+  accepted,
+  answerTo,
+  type Choice,
+  childRequirement,
+  choose,
+  offer,
+  protocolNumber,
+  type Requirement,
+  settled,
+} from './offer.js'
+import { notify, type PayloadSet } from './payload-set.js'
+import { formatSelectors, type Selectors, within } from './selectors.js'
+
+// What negotiates a CHILD_SA, in IKE_AUTH (RFC 7296 section 1.2) and in CREATE_CHILD_SA (section 1.3): SA, TSi, TSr and
+// USE_TRANSPORT_MODE. Nonces and key exchange are the business of the exchange around it.
+
+/** Smallest SPI that is not reserved (RFC 4303 section 2.1). */
+const SPI_MIN = 256
+
+export interface ChildContext {
+  readonly peer: IkePeerConfig
+  readonly nat: NatState
+  readonly path: Path
+  /** Whether the exchange may have a key exchange of its own: not IKE_AUTH. */
+  readonly keyExchange: boolean
+}
+
+/** Why there is no CHILD_SA. */
+export interface ChildRefusal {
+  /** What a responder says. */
+  readonly notify: NotifyName
+  readonly data?: Uint8Array
+  readonly reason: string
+  readonly fields?: Record<string, unknown>
+}
+export const isRefusal = <T extends object>(x: T | ChildRefusal): x is ChildRefusal => 'notify' in x
+
+/** Whether ESP goes in UDP; a text that says why the SA cannot be. */
+function carriedInUdp(child: ChildConfig, c: ChildContext): boolean | string {
+  const { nat } = c
+  if (child.protocol === 'ah')
+    return nat.local || nat.remote
+      ? `child ${child.name}: AH cannot pass a NAT, which changes what it protects`
+      : false
+  if (c.peer.encapsulation === 'udp' && !usesUdp(nat))
+    return `child ${child.name}: encapsulation is udp, but the peer does not do NAT traversal`
+  return usesUdp(nat)
+}
+
+// The initiator's side
+
+export interface ChildOffer {
+  readonly child: ChildConfig
+  /** Ours: of the SA that we will receive on. */
+  readonly spi: number
+  readonly udp: boolean
+  readonly requirements: readonly Requirement[]
+  readonly startedAt: Millis
+}
+
+export function offerChild(
+  child: ChildConfig,
+  spi: number,
+  now: Millis,
+  c: ChildContext,
+): ChildOffer | ChildRefusal {
+  const udp = carriedInUdp(child, c)
+  if (typeof udp === 'string') return { notify: 'NO_PROPOSAL_CHOSEN', reason: udp }
+  const requirements = child.proposals.map((p) => childRequirement(p, c.keyExchange))
+  return { child, spi, udp, requirements, startedAt: now }
+}
+
+const proposalsOf = (o: ChildOffer) =>
+  offer(protocolNumber(o.child.protocol), spiOctets(o.spi), o.requirements)
+
+/** SA, TSi, TSr, and USE_TRANSPORT_MODE. */
+export const offerPayloads = (o: ChildOffer): PayloadInit[] => [
+  ...(o.child.mode === 'transport' ? [notify('USE_TRANSPORT_MODE')] : []),
+  { type: PAYLOAD.SA, body: emitSa(proposalsOf(o)) },
+  { type: PAYLOAD.TS_I, body: emitSelectors(o.child.localTs) },
+  { type: PAYLOAD.TS_R, body: emitSelectors(o.child.remoteTs) },
+]
+
+/** A CHILD_SA as the two ends agree on it, before it has keys. */
+export interface Agreement {
+  readonly agreed: AgreedChild
+  readonly choice: Choice
+}
+
+/** Reads the response to an offer. @throws WireError */
+export function acceptChild(o: ChildOffer, set: PayloadSet): Agreement | ChildRefusal {
+  const error = set.error()
+  if (error !== undefined && set.first(PAYLOAD.SA) === undefined)
+    return { notify: 'NO_PROPOSAL_CHOSEN', reason: saysNo(notifyName(error.type), o) }
+  const theirs = parseSa(set.need(PAYLOAD.SA))
+  const choice = accepted(o.requirements, protocolNumber(o.child.protocol), theirs)
+  if (choice === undefined) {
+    const why = explainProposals(proposalsOf(o), theirs)
+    return {
+      notify: 'NO_PROPOSAL_CHOSEN',
+      reason: `the peer chose what we did not offer: ${why.difference}`,
+      fields: why,
+    }
+  }
+  const selectors = {
+    local: parseSelectors(set.need(PAYLOAD.TS_I)),
+    remote: parseSelectors(set.need(PAYLOAD.TS_R)),
+  }
+  const { child } = o
+  const empty = selectors.local.length === 0 || selectors.remote.length === 0
+  if (empty || !within(selectors.local, child.localTs) || !within(selectors.remote, child.remoteTs))
+    return {
+      notify: 'TS_UNACCEPTABLE',
+      reason: `the peer answered with traffic selectors beyond what we asked for: ${formatSelectors(selectors)}`,
+    }
+  const transport = set.says(NOTIFY.USE_TRANSPORT_MODE)
+  if (transport !== (child.mode === 'transport'))
+    return {
+      notify: 'NO_PROPOSAL_CHOSEN',
+      reason: transport ? 'the peer wants transport mode' : 'the peer refuses transport mode',
+    }
+  return { agreed: agree(child, 'initiator', choice, o, selectors, child.mode), choice }
+}
+
+function saysNo(name: string, o: ChildOffer): string {
+  if (name === 'TS_UNACCEPTABLE')
+    return `the peer says ${name}: it has no child for ${formatSelectors({ local: o.child.localTs, remote: o.child.remoteTs })} in ${o.child.mode} mode`
+  return `the peer says ${name}`
+}
+
+// The responder's side
+
+export interface ChildAnswer extends Agreement {
+  /** TSi and TSr as they go back; in transport mode behind a NAT with the peer's own addresses. */
+  readonly tsI: Uint8Array
+  readonly tsR: Uint8Array
+}
+
+/**
+ * Reads a request and decides.
+ * @param only the children that may answer it
+ * @param spi gives ours, once everything fits
+ * @throws WireError
+ */
+export function answerChild(
+  set: PayloadSet,
+  now: Millis,
+  c: ChildContext,
+  only: readonly ChildConfig[],
+  spi: () => number,
+): ChildAnswer | ChildRefusal {
+  const theirs = parseSa(set.need(PAYLOAD.SA))
+  const asked = {
+    local: parseSelectors(set.need(PAYLOAD.TS_R)),
+    remote: parseSelectors(set.need(PAYLOAD.TS_I)),
+  }
+  const transport = set.says(NOTIFY.USE_TRANSPORT_MODE)
+  const protocols = new Set(theirs.map((p) => p.protocol))
+  const found = findChild(only, asked, transport, protocols, c)
+  if (found === undefined) {
+    const ours = only.map(
+      (x) => `${x.name}: ${formatSelectors({ local: x.localTs, remote: x.remoteTs })} ${x.mode}`,
+    )
+    const wanted = `${formatSelectors(asked)} ${transport ? 'transport' : 'tunnel'}`
+    return {
+      notify: 'TS_UNACCEPTABLE',
+      reason: `no child for the peer's selectors ${wanted}; ours: ${ours.join('; ') || 'none'}`,
+      fields: { ours, theirs: wanted },
+    }
+  }
+  const { child } = found
+  const udp = carriedInUdp(child, c)
+  const requirements = child.proposals.map((p) => childRequirement(p, c.keyExchange))
+  const protocol = protocolNumber(child.protocol)
+  const offered = c.keyExchange ? theirs : theirs.map(withoutKeyExchange)
+  const choice = typeof udp === 'string' ? undefined : choose(requirements, protocol, offered)
+  if (choice === undefined) {
+    const why = explainProposals(offer(protocol, new Uint8Array(0), requirements), offered)
+    const text = typeof udp === 'string' ? udp : `child ${child.name}: ${why.difference}`
+    return { notify: 'NO_PROPOSAL_CHOSEN', reason: text, fields: { ...why, child: child.name } }
+  }
+  const partial = { spi: spi(), udp: udp === true, startedAt: now }
+  const agreed = agree(child, 'responder', choice, partial, found.selectors, found.mode)
+  return { agreed, choice, tsI: emitSelectors(found.tsI), tsR: emitSelectors(found.tsR) }
+}
+
+/** SA, TSi, TSr, and USE_TRANSPORT_MODE. */
+export const answerPayloads = (a: ChildAnswer): PayloadInit[] => [
+  ...(a.agreed.mode === 'transport' ? [notify('USE_TRANSPORT_MODE')] : []),
+  { type: PAYLOAD.SA, body: emitSa(answerTo(a.choice, spiOctets(a.agreed.inboundSpi))) },
+  { type: PAYLOAD.TS_I, body: a.tsI },
+  { type: PAYLOAD.TS_R, body: a.tsR },
+]
+
+/** RFC 7296 section 1.2: a group in IKE_AUTH means nothing, as there is no KE payload. */
+const withoutKeyExchange = <P extends { transforms: readonly { type: number }[] }>(p: P): P => ({
+  ...p,
+  transforms: p.transforms.filter((t) => t.type !== TRANSFORM.KE),
+})
+
+function agree(
+  child: ChildConfig,
+  role: Role,
+  choice: Choice,
+  o: { spi: number; udp: boolean; startedAt: Millis },
+  selectors: Selectors,
+  mode: SaMode,
+): AgreedChild {
+  const { spi } = choice.theirs
+  const outboundSpi = spi.length === 4 ? spiNumber(spi) : 0
+  if (outboundSpi < SPI_MIN) throw new WireError('proposal.spi', 0, 'is no SPI of ESP or AH')
+  return {
+    ...{ child, role, proposal: settled(child.proposals[choice.index]!, choice), mode, udp: o.udp },
+    ...{ inboundSpi: o.spi, outboundSpi, startedAt: o.startedAt },
+    localTs: selectors.local,
+    remoteTs: selectors.remote,
+    lifeSeconds: undefined,
+    lifeOctets: undefined,
+  }
+}
+
+/** Runs what reads the peer's payloads: a key exchange that fails is a refusal like others. */
+export function refusalOf(error: unknown): ChildRefusal {
+  if (error instanceof WireError) return { notify: 'INVALID_SYNTAX', reason: error.message }
+  if (error instanceof ProtocolError) return { notify: 'INVALID_SYNTAX', reason: error.message }
+  throw error
+}

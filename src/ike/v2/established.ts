@@ -1,0 +1,561 @@
+import { generateKeyShare } from '../../crypto/key-exchange.js'
+import { ProtocolError, WireError } from '../../errors.js'
+import type { SaProtocol } from '../../sadb/sa-spec.js'
+import { EXCHANGE, type IkeHeader } from '../../wire/ike/header.js'
+import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { parseChain } from '../../wire/ike/v2/chain.js'
+import type { AgreedChild } from '../child-sa.js'
+import { softPart } from '../child-spec.js'
+import type { ChildConfig } from '../config.js'
+import type { Millis } from '../environment.js'
+import type { IkeSaOwner } from '../ike-sa.js'
+import { copyPath, type Path, samePath } from '../path.js'
+import { transition } from '../transition-table.js'
+import { type Keying, sealed, wipeKeying } from './keying.js'
+import type { ChildKeymat } from './keys.js'
+import type { NatState } from './nat.js'
+import type { NextIkeSa, Task } from './next-ike-sa.js'
+import { OWN_EXCHANGES } from './own-exchanges.js'
+import {
+  forgetChild,
+  forgetOwn,
+  IDLE,
+  type OwnContext,
+  type OwnEffect,
+  type OwnEvent,
+  type OwnedChild,
+  type OwnState,
+} from './own-states.js'
+import { notify, PayloadSet, RULES, UnknownCritical } from './payload-set.js'
+import { answerRequest } from './peers-requests.js'
+import type { Window } from './window.js'
+
+/** TEMPORARY_FAILURE answers to one wish before it counts as refused. */
+const TRIES_MAX = 6
+
+/** What an IKE SA does for what runs under it. */
+export interface EstablishedHost {
+  readonly owner: IkeSaOwner
+  readonly sa: NextIkeSa
+  send(path: Path, message: Uint8Array): void
+  tell(story: string, state: string): void
+  /** The IKE SA that takes this one's place, once it is promoted. @param held not yet: which one does is not decided */
+  next(now: Millis, keying: Keying, nat: NatState, path: Path, held: Established | undefined): NextIkeSa
+}
+
+/** UP: in use. REPLACED: another one is, and the peer deletes this one. CLOSING: we delete it. */
+export type Phase = 'HELD' | 'UP' | 'REPLACED' | 'CLOSING' | 'CLOSED'
+
+/** Everything under an established IKE SA: its CHILD_SAs, our requests and the peer's, signs of life. Owns the keys. */
+export class Established {
+  readonly keying: Keying
+  readonly nat: NatState
+  readonly establishedAt: Millis
+  readonly hardAt: Millis
+  softAt: Millis | undefined
+  path: Path
+  phase: Phase
+  readonly host: EstablishedHost
+  readonly owner: IkeSaOwner
+  /** Bounded by childSasPerPolicy: the manager ends the oldest. */
+  children: OwnedChild[] = []
+  own: OwnState = IDLE
+  private readonly window: Window
+  /** Bounded by the number of children and of their SAs. */
+  private tasks: Task[] = []
+  private tries = 0
+  private aliveAt: Millis
+  private watches = true
+  private keepaliveAt: Millis | undefined
+  /** HELD: gone then, when nobody uses it. */
+  private readonly heldUntil: Millis | undefined
+  /** HELD: of which one it may take the place. */
+  private readonly predecessor: Established | undefined
+
+  constructor(
+    now: Millis,
+    host: EstablishedHost,
+    keying: Keying,
+    nat: NatState,
+    path: Path,
+    window: Window,
+    predecessor?: Established,
+  ) {
+    const { owner } = host
+    const life = 1000 * owner.config.ikeLifetimeSeconds
+    this.host = host
+    this.owner = owner
+    this.keying = keying
+    this.nat = nat
+    this.path = path
+    this.window = window
+    this.phase = predecessor === undefined ? 'UP' : 'HELD'
+    this.predecessor = predecessor
+    this.heldUntil = predecessor && now + owner.limits.lingerUnsureMs
+    this.establishedAt = now
+    this.softAt = now + life * softPart(keying.role, this.jitter())
+    this.hardAt = now + life
+    this.aliveAt = now
+    if (nat.local) this.keepaliveAt = now + owner.limits.keepaliveMs
+  }
+
+  // What the manager asks for
+
+  negotiate(now: Millis, child: ChildConfig): void {
+    if (this.phase !== 'UP' || this.negotiating(child)) return
+    this.tasks.push({ kind: 'CHILD', child, at: now, tries: 0 })
+    this.pump(now)
+  }
+
+  negotiating(child: ChildConfig): boolean {
+    const { policy } = child
+    return (
+      (this.own.kind === 'CREATING' && this.own.offer.child.policy === policy) ||
+      this.tasks.some((t) => t.kind === 'CHILD' && t.child.policy === policy) ||
+      this.children.some(
+        (c) => c.agreed.child.policy === policy && c.outboundKey !== undefined && !c.redundant,
+      )
+    )
+  }
+
+  /** SAs that are not ours, or that are being deleted, are left out. */
+  sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void {
+    const meant = this.children.filter(
+      (c) =>
+        c.agreed.proposal.protocol === protocol && inboundSpis.includes(c.agreed.inboundSpi) && !c.closing,
+    )
+    if (meant.length === 0 || this.phase === 'CLOSING' || this.phase === 'CLOSED') return
+    for (const c of meant) c.closing = true
+    this.tasks.push({ kind: 'DELETE', protocol, spis: meant.map((c) => c.agreed.inboundSpi) })
+    this.pump(now)
+  }
+
+  checkAlive(now: Millis): void {
+    if (this.phase !== 'UP' || this.own.kind !== 'IDLE' || this.tasks.some((t) => t.kind === 'ASK')) return
+    this.tasks.push({ kind: 'ASK' })
+    this.pump(now)
+  }
+
+  /** No more renewing and no more dead peer detection. */
+  retire(): void {
+    this.softAt = undefined
+    this.watches = false
+  }
+
+  /** Ends everything. With `tell` the peer gets a Delete, which is repeated until it answers. */
+  close(now: Millis, tell: boolean): void {
+    if (this.phase === 'CLOSED' || (this.phase === 'CLOSING' && tell)) return
+    this.retire()
+    if (!tell) return this.destroy()
+    this.phase = 'CLOSING'
+    this.tasks = [{ kind: 'CLOSE' }]
+    this.pump(now)
+  }
+
+  private destroy(): void {
+    this.phase = 'CLOSED'
+    this.tasks = []
+    forgetOwn(this.own)
+    this.own = IDLE
+    for (const c of this.children) forgetChild(c)
+    wipeKeying(this.keying)
+  }
+
+  // Time
+
+  tick(now: Millis): void {
+    if (this.phase === 'CLOSED') return
+    const due = this.window.due(now)
+    if (due === 'silent') return this.silent(now)
+    if (due !== undefined) {
+      this.owner.env.count('ike.retransmitted')
+      this.host.send(due.path, due.message)
+    }
+    if (this.phase === 'HELD' && isDue(this.heldUntil, now)) return this.end(now)
+    if (isDue(this.keepaliveAt, now)) {
+      this.keepaliveAt = now + this.owner.limits.keepaliveMs
+      this.owner.env.sendKeepalive?.(this.path.local, this.path.remote)
+    }
+    for (const c of this.children) if (isDue(c.moveAt, now)) this.moveOrEnd(now, c)
+    if (this.phase === 'UP' && isDue(this.softAt, now)) {
+      this.softAt = now + this.owner.limits.retryMs * (1 + this.jitter())
+      if (this.own.kind !== 'REKEYING' && !this.tasks.some((t) => t.kind === 'REKEY'))
+        this.tasks.push({ kind: 'REKEY' })
+    }
+    if (isDue(this.askAt(), now)) this.askAlive(now)
+    this.pump(now)
+  }
+
+  nextDeadline(): Millis | undefined {
+    if (this.phase === 'CLOSED') return undefined
+    let next: Millis | undefined
+    const consider = (at: Millis | undefined): void => {
+      if (at !== undefined && (next === undefined || at < next)) next = at
+    }
+    consider(this.window.nextDeadline())
+    consider(this.keepaliveAt)
+    if (this.phase === 'HELD') consider(this.heldUntil)
+    if (this.phase === 'UP') consider(this.softAt)
+    consider(this.askAt())
+    for (const c of this.children) consider(c.moveAt)
+    if (this.own.kind === 'IDLE') for (const t of this.tasks) consider('at' in t ? t.at : 0)
+    return next
+  }
+
+  /** When to ask whether the peer is alive. A request of any kind asks that too. */
+  private askAt(): Millis | undefined {
+    const delay = this.owner.config.dpdDelaySeconds * 1000
+    const busy = this.own.kind !== 'IDLE' || this.tasks.some((t) => t.kind === 'ASK')
+    return this.watches && this.phase === 'UP' && delay > 0 && !busy ? this.aliveAt + delay : undefined
+  }
+
+  private askAlive(now: Millis): void {
+    const idle = this.owner.inboundIdleMs()
+    if (idle !== undefined) this.aliveAt = Math.max(this.aliveAt, now - idle)
+    if (isDue(this.askAt(), now)) this.tasks.push({ kind: 'ASK' })
+  }
+
+  /** A request of ours has no answer. */
+  private silent(now: Millis): void {
+    if (this.phase === 'UP') return this.owner.dead(now, this.host.sa)
+    this.end(now)
+  }
+
+  /** It is of no use any more, and nobody has to be told. */
+  private end(now: Millis): void {
+    this.destroy()
+    this.owner.gone(now, this.host.sa)
+  }
+
+  // Messages
+
+  /** A message with this SA's SPIs. @throws WireError for what is no encrypted message */
+  receive(now: Millis, path: Path, header: IkeHeader, message: Uint8Array, isResponse: boolean): void {
+    const payloads = this.keying.opener.openPayloads(message, parseChain(header, message).encrypted)
+    if (payloads === undefined) return this.owner.refuse(now, 'bad-icv')
+    this.heard(now, path)
+    const rules = header.exchange === EXCHANGE.CREATE_CHILD_SA ? RULES.createChild : RULES.informational
+    try {
+      const set = new PayloadSet(payloads, rules)
+      if (!isResponse) return this.request(now, path, header, message, set)
+      this.window.finish()
+      this.ownEvent(now, { kind: 'RESPONSE', set })
+      this.pump(now)
+    } catch (error) {
+      if (!(error instanceof WireError || error instanceof ProtocolError)) throw error
+      this.malformed(now, path, header, message, isResponse, error)
+    }
+  }
+
+  private request(now: Millis, path: Path, header: IkeHeader, message: Uint8Array, set: PayloadSet): void {
+    // With a window of one the peer asks again only when it has our last response: it has the SA that we agreed to there.
+    for (const c of this.children)
+      if (c.outboundKey !== undefined && !c.contested && !c.redundant) this.move(now, c)
+    const { payloads, afterwards } = answerRequest(this, now, header.exchange, set)
+    this.respond(path, header, message, payloads)
+    afterwards()
+    this.pump(now)
+  }
+
+  private respond(
+    path: Path,
+    header: IkeHeader,
+    request: Uint8Array,
+    payloads: readonly PayloadInit[],
+  ): void {
+    const response = sealed(this.keying, header.exchange, header.messageId, true, payloads)
+    this.window.answered(request, response)
+    this.host.send(copyPath(path), response)
+  }
+
+  /** The peer's own message makes no sense: what it thinks of this SA is unknown (RFC 7296 section 2.21.3). */
+  private malformed(
+    now: Millis,
+    path: Path,
+    header: IkeHeader,
+    message: Uint8Array,
+    isResponse: boolean,
+    error: WireError | ProtocolError,
+  ): void {
+    const critical = error instanceof UnknownCritical
+    this.owner.refuse(now, 'malformed-authentic', `the peer's message is malformed: ${error.message}`)
+    if (!isResponse) {
+      const said = critical
+        ? notify('UNSUPPORTED_CRITICAL_PAYLOAD', Uint8Array.of(error.payload))
+        : notify('INVALID_SYNTAX')
+      this.respond(path, header, message, [said])
+      if (critical) return
+    }
+    this.destroy()
+    this.owner.closed(now, this.host.sa)
+  }
+
+  /** An authenticated message: a sign of life, perhaps a new way. */
+  private heard(now: Millis, path: Path): void {
+    this.aliveAt = now
+    // Only a NAT changes a peer's port; our own address is not for the peer to change (RFC 7296 section 2.23).
+    if (!this.nat.remote || samePath(this.path, path)) return
+    this.path = copyPath(path)
+    this.owner.moved(now, this.host.sa)
+  }
+
+  // Our requests
+
+  /** Starts the next request, unless one is under way. */
+  private pump(now: Millis): void {
+    while (this.own.kind === 'IDLE' && !this.window.isWaiting && this.phase !== 'CLOSED') {
+      const i = this.tasks.findIndex((t) => !('at' in t) || t.at <= now)
+      const task = this.tasks[i]
+      if (task === undefined) return
+      this.tasks.splice(i, 1)
+      const event = this.eventOf(task)
+      if (event !== undefined) this.ownEvent(now, event)
+    }
+  }
+
+  private eventOf(task: Task): OwnEvent | undefined {
+    this.tries = 0
+    switch (task.kind) {
+      case 'CHILD': {
+        this.tries = task.tries
+        const { child } = task
+        const old = this.children.findLast(
+          (c) =>
+            c.agreed.child.policy === child.policy &&
+            !c.closing &&
+            !c.replaced &&
+            !c.redundant &&
+            c.outboundKey === undefined,
+        )
+        return { kind: 'CREATE', child, old }
+      }
+      case 'DELETE': {
+        const { protocol, spis } = task
+        const children = this.children.filter((c) => spis.includes(c.agreed.inboundSpi))
+        return { kind: 'DELETE', protocol, spis, children }
+      }
+      default:
+        return { kind: task.kind }
+    }
+  }
+
+  ownEvent(now: Millis, event: OwnEvent): void {
+    const t = transition(OWN_EXCHANGES, this.own, event)
+    if (t === undefined) return
+    const before = this.own.kind
+    const { next, effects } = t.run(this.own, event, now, this.context())
+    this.own = next
+    if (before !== next.kind) this.host.tell(t.story, next.kind)
+    for (const e of effects) this.apply(now, e)
+  }
+
+  context(): OwnContext {
+    const { owner } = this
+    return {
+      peer: owner.config,
+      limits: owner.limits,
+      keying: this.keying,
+      nat: this.nat,
+      path: this.path,
+      random: (length) => owner.env.random(length),
+      newSpi: () => owner.newSpi(),
+      newIkeSpi: () => owner.newIkeSpi(),
+      keyShare: generateKeyShare,
+    }
+  }
+
+  private apply(now: Millis, e: OwnEffect): void {
+    switch (e.do) {
+      case 'request': {
+        const message = sealed(this.keying, e.exchange, this.window.nextId, false, e.payloads)
+        this.window.send(now, message, this.path, e.schedule ?? this.owner.limits.retransmitMs)
+        return this.host.send(this.path, message)
+      }
+      case 'made':
+        return this.made(now, e.agreed, e.keymat, e.old)
+      case 'unmake':
+        this.tasks.unshift({ kind: 'DELETE', protocol: e.protocol, spis: [e.spi] })
+        return
+      case 'rival-child':
+        return this.settleRival(now, e.rival, e.stays)
+      case 'child-failed':
+        if (e.fields !== undefined) this.owner.refuse(now, 'child-failed', e.reason, e.fields)
+        return this.owner.childFailed(now, this.host.sa, e.child, e.reason)
+      case 'child-later':
+        return this.later(now, e.child)
+      case 'child-unknown': {
+        const { proposal, outboundSpi } = e.old.agreed
+        this.drop(e.old)
+        this.owner.childrenDeleted(now, proposal.protocol, [outboundSpi])
+        this.tasks.push({ kind: 'CHILD', child: e.child, at: now, tries: 0 })
+        return
+      }
+      case 'rekeyed':
+        return this.rekeyed(now, e.keying, e.rival, e.stays)
+      case 'rekey-failed':
+        if (e.rival !== undefined) return this.replaceBy(now, e.rival)
+        if (this.softAt !== undefined)
+          this.softAt = now + this.owner.limits.temporaryMs * (2 + 2 * this.jitter())
+        return this.owner.refuse(now, 'rekey-failed', `no new IKE SA: ${e.reason}`)
+      case 'deleted':
+        for (const c of e.children) {
+          this.drop(c)
+          this.owner.childSettled(now, c.agreed)
+        }
+        return
+      case 'closed':
+        return this.end(now)
+    }
+  }
+
+  private later(now: Millis, child: ChildConfig): void {
+    if (this.tries >= TRIES_MAX)
+      return this.owner.childFailed(
+        now,
+        this.host.sa,
+        child,
+        'the peer says TEMPORARY_FAILURE, again and again',
+      )
+    const at = now + this.owner.limits.temporaryMs * (1 + this.jitter())
+    this.tasks.push({ kind: 'CHILD', child, at, tries: this.tries + 1 })
+  }
+
+  // CHILD_SAs
+
+  /** The peer has made an SA of which we have nothing. @param spi the one that we gave it */
+  unmake(now: Millis, protocol: SaProtocol, spi: number): void {
+    this.tasks.unshift({ kind: 'DELETE', protocol, spis: [spi] })
+    this.pump(now)
+  }
+
+  /** A CHILD_SA that we asked for, in IKE_AUTH or later: receive on it, send on it, delete the one that it replaces. */
+  made(now: Millis, agreed: AgreedChild, keymat: ChildKeymat, old: OwnedChild | undefined): void {
+    this.children.push(ownedChild(agreed, old))
+    this.owner.childInbound(now, this.host.sa, agreed, keymat.toInitiator)
+    this.owner.childOutbound(now, this.host.sa, agreed, keymat.toResponder)
+    if (old === undefined || !this.children.includes(old)) return
+    old.replaced = true
+    if (old.closing) return
+    old.closing = true
+    const { proposal, inboundSpi } = old.agreed
+    this.tasks.unshift({ kind: 'DELETE', protocol: proposal.protocol, spis: [inboundSpi] })
+  }
+
+  /** A CHILD_SA that the peer asked for: receive on it, and send when the peer does. */
+  granted(
+    now: Millis,
+    agreed: AgreedChild,
+    keymat: ChildKeymat,
+    old: OwnedChild | undefined,
+    contested: boolean,
+  ): OwnedChild {
+    const child = ownedChild(agreed, old)
+    child.outboundKey = keymat.toInitiator
+    child.contested = contested
+    child.moveAt = now + this.owner.limits.lingerUnsureMs
+    this.children.push(child)
+    this.owner.childInbound(now, this.host.sa, agreed, keymat.toResponder)
+    return child
+  }
+
+  /** The peer has it as well: traffic moves. */
+  move(now: Millis, child: OwnedChild): void {
+    const key = child.outboundKey
+    if (key === undefined) return
+    child.outboundKey = undefined
+    child.moveAt = undefined
+    child.contested = false
+    if (child.replaces !== undefined) child.replaces.replaced = true
+    this.owner.childOutbound(now, this.host.sa, child.agreed, key)
+  }
+
+  private moveOrEnd(now: Millis, child: OwnedChild): void {
+    if (!child.redundant) return this.move(now, child)
+    // The peer has not deleted what it made too much.
+    child.moveAt = undefined
+    this.owner.childAbandoned(now, child.agreed)
+    this.sendDelete(now, child.agreed.proposal.protocol, [child.agreed.inboundSpi])
+  }
+
+  private settleRival(now: Millis, child: OwnedChild, stays: boolean): void {
+    child.contested = false
+    if (!stays) {
+      child.redundant = child.outboundKey !== undefined
+      return
+    }
+    if (child.replaces === undefined || !this.children.includes(child.replaces)) this.move(now, child)
+  }
+
+  /** Forgets a CHILD_SA that is not any more. */
+  drop(child: OwnedChild): void {
+    forgetChild(child)
+    this.children = this.children.filter((c) => c !== child)
+  }
+
+  takeChildren(): readonly AgreedChild[] {
+    const agreed = this.children.map((c) => c.agreed)
+    for (const c of this.children) forgetChild(c)
+    this.children = []
+    return agreed
+  }
+
+  // The IKE SA itself
+
+  private rekeyed(now: Millis, keying: Keying, rival: NextIkeSa | undefined, stays: boolean): void {
+    const next = this.host.next(now, keying, this.nat, this.path, this)
+    this.owner.held(now, next)
+    if (stays && this.phase === 'UP') {
+      this.replaceBy(now, next)
+      return this.close(now, true)
+    }
+    next.discard(now)
+    if (rival !== undefined) this.replaceBy(now, rival)
+  }
+
+  /** Another IKE SA takes this one's place, with all that belongs to it. */
+  replaceBy(now: Millis, next: NextIkeSa): void {
+    if (this.phase !== 'UP' || next.stage !== 'HELD') return
+    this.phase = 'REPLACED'
+    this.retire()
+    const { children, tasks } = this
+    this.children = []
+    this.tasks = []
+    next.promote(
+      now,
+      children,
+      tasks.filter((t) => t.kind === 'CHILD' || t.kind === 'DELETE'),
+    )
+    this.owner.replaced(now, this.host.sa, next)
+  }
+
+  /** HELD, and the peer uses it: it has decided. */
+  used(now: Millis): void {
+    if (this.phase === 'HELD') this.predecessor?.replaceBy(now, this.host.sa)
+  }
+
+  promote(now: Millis, children: readonly OwnedChild[], tasks: readonly Task[]): void {
+    if (this.phase !== 'HELD') return
+    this.phase = 'UP'
+    this.children.push(...children)
+    this.tasks.push(...tasks)
+    this.pump(now)
+  }
+
+  /** 0 to 1. */
+  private jitter(): number {
+    return this.owner.env.random(1)[0]! / 256
+  }
+}
+
+const ownedChild = (agreed: AgreedChild, replaces: OwnedChild | undefined): OwnedChild => ({
+  agreed,
+  replaces,
+  outboundKey: undefined,
+  moveAt: undefined,
+  contested: false,
+  redundant: false,
+  closing: false,
+  replaced: false,
+})
+
+const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now

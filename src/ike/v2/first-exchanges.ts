@@ -1,0 +1,45 @@
+import type { Table } from '../transition-table.js'
+import { receiveAuth } from './auth-initiator.js'
+import { answerAuth } from './auth-responder.js'
+import { fail, silent } from './first-outcomes.js'
+import type { FirstContext, FirstEffect, FirstEvent, FirstState } from './first-states.js'
+import { begin, receiveInit } from './init-initiator.js'
+import { answerInit } from './init-responder.js'
+
+// The first exchanges with a pre-shared key, RFC 7296 sections 1.2 and 2.15.
+//
+//   IKE_SA_INIT  I -> R  [N(COOKIE)], SA, KE, Ni, N(NAT_DETECTION...)   R -> I  SA, KE, Nr, N...   or N(COOKIE, INVALID_KE_PAYLOAD)
+//   IKE_AUTH     I -> R  encrypted: IDi, IDr, AUTH, [SA, TSi, TSr]      R -> I  encrypted: IDr, AUTH, [SA, TSi, TSr]
+
+export const FIRST_EXCHANGES: Table<FirstState, FirstEvent, FirstContext, FirstEffect> = {
+  IDLE: {
+    BEGIN: { story: 'send IKE_SA_INIT: our proposals', run: (_s, e, _now, c) => begin(e, c) },
+    FIRST: {
+      story: 'IKE_SA_INIT: agreed, keys made, answered',
+      run: (_s, e, now, c) => answerInit(e, now, c),
+    },
+  },
+  INIT_SENT: {
+    RESPONSE: {
+      story: 'IKE_SA_INIT answered: keys made, send IKE_AUTH',
+      run: (s, e, now, c) => receiveInit(s, e, now, c),
+    },
+    SILENT: { story: 'IKE_SA_INIT not answered', run: (s) => silent(s) },
+  },
+  AUTH_SENT: {
+    RESPONSE: {
+      story: 'IKE_AUTH answered: the peer is who it should be',
+      run: (s, e, _now, c) => receiveAuth(s, e, c),
+    },
+    SILENT: { story: 'IKE_AUTH not answered', run: (s) => silent(s) },
+  },
+  INIT_ANSWERED: {
+    REQUEST: {
+      story: 'IKE_AUTH: the peer is who it should be, answered',
+      run: (s, e, now, c) => answerAuth(s, e, now, c),
+    },
+    DUE: { story: 'IKE_AUTH did not come', run: (s) => fail(s, 'IKE_AUTH did not come') },
+  },
+  ESTABLISHED: {},
+  FAILED: {},
+}

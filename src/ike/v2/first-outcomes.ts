@@ -1,0 +1,104 @@
+import { EXCHANGE } from '../../wire/ike/header.js'
+import { emitMessage, type PayloadInit } from '../../wire/ike/payloads.js'
+import type { NotifyName } from '../../wire/ike/v2/numbers.js'
+import { copyPath, type Path } from '../path.js'
+import {
+  type FirstContext,
+  type FirstIn,
+  type FirstOutcome,
+  type FirstState,
+  forgetFirst,
+  type Received,
+} from './first-states.js'
+import { headOf, sealed } from './keying.js'
+import { notify } from './payload-set.js'
+
+// How a step of the first exchanges may end, besides going on: by waiting, refusing or giving up.
+
+export const FAILED: FirstState = { kind: 'FAILED' }
+const IDLE: FirstState = { kind: 'IDLE' }
+const NO_SPI = new Uint8Array(8)
+
+/** An IKE_SA_INIT message, which is in the clear and has Message ID 0. */
+export const clear = (
+  role: 'initiator' | 'responder',
+  spiI: Uint8Array,
+  spiR: Uint8Array,
+  payloads: readonly PayloadInit[],
+): Uint8Array =>
+  emitMessage(headOf(role, spiI, spiR, EXCHANGE.IKE_SA_INIT, 0, role === 'responder'), payloads)
+
+/** What it most likely means when a request stays without answer. */
+const SILENCE = {
+  INIT_SENT:
+    'no answer to IKE_SA_INIT: the peer is unreachable on UDP 500, does not run IKEv2, or does not know our address',
+  AUTH_SENT:
+    'no answer to IKE_AUTH: UDP 4500 is blocked, or the way to the peer loses long messages (its log tells whether it came)',
+} as const
+
+export function silent(s: FirstIn<'INIT_SENT' | 'AUTH_SENT'>): FirstOutcome {
+  const hint = s.kind === 'INIT_SENT' ? s.hint : undefined
+  return fail(s, hint === undefined ? SILENCE[s.kind] : `the peer seems to say ${hint}`)
+}
+
+/** Leaves the state for good. */
+export function fail(s: FirstState, reason: string): FirstOutcome {
+  forgetFirst(s)
+  return { next: FAILED, effects: [{ do: 'failed', reason }] }
+}
+
+/** Responder: refuses a first message and says why, without keeping anything. */
+export function decline(
+  e: Received,
+  name: NotifyName,
+  data: Uint8Array | undefined,
+  refusal: { cause: string; error?: string; fields?: Record<string, unknown> },
+): FirstOutcome {
+  const message = clear('responder', e.header.initiatorSpi, NO_SPI, [notify(name, data)])
+  return {
+    next: IDLE,
+    effects: [
+      { do: 'reply', path: copyPath(e.path), message },
+      { do: 'refuse', ...refusal },
+    ],
+  }
+}
+
+/** Responder: ends it with an error in the response to IKE_AUTH. */
+export function failAuth(
+  s: FirstIn<'INIT_ANSWERED'>,
+  e: Received,
+  name: NotifyName,
+  reason: string,
+): FirstOutcome {
+  const message = sealed(s.keying, EXCHANGE.IKE_AUTH, e.header.messageId, true, [notify(name)])
+  const { next, effects } = fail(s, reason)
+  return { next, effects: [{ do: 'reply', path: copyPath(e.path), message }, ...effects] }
+}
+
+/** Initiator: the peer believes that the IKE SA is up, and is told that it is not (RFC 7296 section 2.21.2). */
+export function failTelling(
+  s: FirstIn<'AUTH_SENT'>,
+  path: Path,
+  reason: string,
+  c: FirstContext,
+): FirstOutcome {
+  const payloads = [notify('AUTHENTICATION_FAILED')]
+  const message = sealed(s.keying, EXCHANGE.INFORMATIONAL, c.messageId + 1, false, payloads)
+  const { next, effects } = fail(s, reason)
+  return { next, effects: [{ do: 'reply', path: copyPath(path), message }, ...effects] }
+}
+
+export function refuse(
+  next: FirstState,
+  cause: string,
+  error?: string,
+  fields?: Record<string, unknown>,
+): FirstOutcome {
+  return {
+    next,
+    effects: [
+      { do: 'refuse', cause, ...(error !== undefined && { error }), ...(fields !== undefined && { fields }) },
+    ],
+  }
+}

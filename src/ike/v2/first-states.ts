@@ -1,0 +1,154 @@
+import { wipe } from '../../bytes/octets.js'
+import type { KeyShare } from '../../crypto/key-exchange.js'
+import type { IkeHeader } from '../../wire/ike/header.js'
+import type { AgreedChild } from '../child-sa.js'
+import type { ChildConfig, IkePeerConfig } from '../config.js'
+import type { Millis } from '../environment.js'
+import type { IkeLimits } from '../limits.js'
+import type { Path } from '../path.js'
+import type { Outcome } from '../transition-table.js'
+import type { ChildOffer } from './child-exchange.js'
+import type { Keying } from './keying.js'
+import { wipeKeying } from './keying.js'
+import type { ChildKeymat } from './keys.js'
+import type { NatState } from './nat.js'
+
+// What is true in each state of the first exchanges, RFC 7296 section 1.2.
+//
+//   initiator:  IDLE --BEGIN--> INIT_SENT --response--> AUTH_SENT --response--> ESTABLISHED
+//   responder:  IDLE --IKE_SA_INIT--> INIT_ANSWERED --IKE_AUTH--> ESTABLISHED
+//
+// An exchange between the two (RFC 9242) is a state between them; every one of them ends in `keyed` octets for AUTH.
+
+/** What the peer's first message says that it understands. */
+export interface Capabilities {
+  readonly prefersUdp: boolean
+  readonly childless: boolean
+}
+
+/** After IKE_SA_INIT: everything that IKE_AUTH needs. */
+export interface Keyed {
+  readonly keying: Keying
+  /** This exchange's own. */
+  readonly psk: Uint8Array
+  readonly ni: Uint8Array
+  readonly nr: Uint8Array
+  /** The whole IKE_SA_INIT messages, which AUTH covers. */
+  readonly request: Uint8Array
+  readonly response: Uint8Array
+  readonly capabilities: Capabilities
+  readonly nat: NatState
+  readonly path: Path
+}
+
+export type FirstState =
+  | { readonly kind: 'IDLE' }
+  | {
+      readonly kind: 'INIT_SENT'
+      readonly spiI: Uint8Array
+      readonly psk: Uint8Array
+      readonly ni: Uint8Array
+      readonly share: KeyShare
+      readonly cookie: Uint8Array | undefined
+      /** Responses that asked for another request. */
+      readonly detours: number
+      readonly request: Uint8Array
+      readonly path: Path
+      /** What a response claimed without proof. */
+      readonly hint: string | undefined
+    }
+  | ({
+      readonly kind: 'AUTH_SENT'
+      /** What IKE_AUTH asks for; undefined without a CHILD_SA (RFC 6023). */
+      readonly child: ChildOffer | undefined
+    } & Keyed)
+  | ({ readonly kind: 'INIT_ANSWERED'; readonly until: Millis } & Keyed)
+  | { readonly kind: 'ESTABLISHED' }
+  | { readonly kind: 'FAILED' }
+
+export type FirstEvent =
+  | { readonly kind: 'BEGIN'; readonly spiI: Uint8Array; readonly psk: Uint8Array; readonly path: Path }
+  /** The first message of a peer's exchange. */
+  | ({ readonly kind: 'FIRST' } & Received)
+  | ({ readonly kind: 'REQUEST' } & Received)
+  | ({ readonly kind: 'RESPONSE' } & Received)
+  /** Our request was repeated often enough. */
+  | { readonly kind: 'SILENT' }
+  | { readonly kind: 'DUE' }
+
+/** The octets are valid within the call only. */
+export interface Received {
+  readonly header: IkeHeader
+  readonly message: Uint8Array
+  readonly path: Path
+}
+
+export interface FirstContext {
+  readonly peer: IkePeerConfig
+  readonly limits: IkeLimits
+  /** We would rather have ESP in UDP even without a NAT. */
+  readonly prefersUdp: boolean
+  /** We know of no other SA with the peer (RFC 7296 section 2.4). */
+  readonly initialContact: boolean
+  readonly messageId: number
+  random(length: number): Uint8Array
+  newIkeSpi(): Uint8Array
+  newSpi(): number
+  keyShare(group: number): KeyShare
+  /** Responder: the pre-shared key, the caller's from now on; undefined when there is none for this exchange. */
+  takePsk(): Uint8Array | undefined
+  /** The child that IKE_AUTH asks for; undefined when none is wanted now. */
+  firstChild(): ChildConfig | undefined
+  /** Responder: the cookie that a first message has to come again with; undefined when it may go on. */
+  challenge(ni: Uint8Array, cookie: Uint8Array | undefined): Uint8Array | 'refuse' | undefined
+}
+
+/** A CHILD_SA made in IKE_AUTH. Keys are wiped by whoever installs them. */
+export interface FirstChild {
+  readonly agreed: AgreedChild
+  readonly keymat: ChildKeymat
+}
+
+/** An IKE SA that is up. */
+export interface FirstResult {
+  readonly keying: Keying
+  readonly nat: NatState
+  readonly path: Path
+  readonly initialContact: boolean
+  readonly child: FirstChild | undefined
+  /** Why the child that was asked for is none; `remove` names an SA that the peer has made of it. */
+  readonly noChild:
+    | { readonly child: ChildConfig; readonly reason: string; readonly remove?: number }
+    | undefined
+}
+
+export type FirstEffect =
+  /** Our request, to be repeated until it is answered. `again` takes the place of the one under way. */
+  | { readonly do: 'request'; readonly path: Path; readonly message: Uint8Array; readonly again?: true }
+  /** The response to the request in the event. */
+  | { readonly do: 'respond'; readonly path: Path; readonly message: Uint8Array }
+  /** A response for which nothing is kept, or a last word. */
+  | { readonly do: 'reply'; readonly path: Path; readonly message: Uint8Array }
+  /** Counts a refused message; `error` is for the operator and becomes the peer's last error. */
+  | {
+      readonly do: 'refuse'
+      readonly cause: string
+      readonly error?: string
+      readonly fields?: Record<string, unknown>
+    }
+  | { readonly do: 'established'; readonly result: FirstResult }
+  | { readonly do: 'failed'; readonly reason: string }
+
+export type FirstOutcome = Outcome<FirstState, FirstEffect>
+export type FirstIn<K> = Extract<FirstState, { kind: K }>
+
+/** When the state wants DUE. */
+export const firstDeadline = (s: FirstState): Millis | undefined =>
+  s.kind === 'INIT_ANSWERED' ? s.until : undefined
+
+/** Wipes the secrets of a state that is left for good. An established SA's are its owner's. */
+export function forgetFirst(s: FirstState): void {
+  if ('psk' in s) wipe(s.psk)
+  if (s.kind === 'INIT_SENT') s.share.destroy()
+  if ('keying' in s) wipeKeying(s.keying)
+}

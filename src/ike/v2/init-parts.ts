@@ -1,0 +1,63 @@
+import type { KeyShare } from '../../crypto/key-exchange.js'
+import { ProtocolError, WireError } from '../../errors.js'
+import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { VENDOR_ID, vendorOf } from '../../wire/ike/v1/vendor-ids.js'
+import { emitTyped } from '../../wire/ike/v2/bodies.js'
+import { parseChain } from '../../wire/ike/v2/chain.js'
+import { NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
+import type { Identity } from '../identity.js'
+import type { Path } from '../path.js'
+import type { Capabilities, FirstContext, Received } from './first-states.js'
+import { natDetection } from './nat.js'
+import { type MessageRules, notify, PayloadSet } from './payload-set.js'
+
+// What both ends of IKE_SA_INIT do alike.
+
+export const NONCE_LEN = 32
+export const NO_SPI: Uint8Array = new Uint8Array(8)
+
+/** The payloads of a message in the clear. @throws WireError, ProtocolError */
+export function readClear(e: Received, rules: MessageRules): PayloadSet {
+  const { payloads, encrypted } = parseChain(e.header, e.message)
+  if (encrypted !== undefined) throw new WireError('payloads', encrypted.at, 'encrypted too early')
+  return new PayloadSet(payloads, rules)
+}
+
+export const capabilitiesOf = (set: PayloadSet): Capabilities => ({
+  prefersUdp: set.all(PAYLOAD.VENDOR).some((body) => vendorOf(body) === 'PREFERS_UDP'),
+  childless: set.says(NOTIFY.CHILDLESS_IKEV2_SUPPORTED),
+})
+
+/** What we say of ourselves behind SA, KE and nonce. @param claims that our address is rewritten, to get ESP in UDP */
+export function aboutUs(
+  spiI: Uint8Array,
+  spiR: Uint8Array,
+  path: Path,
+  claims: boolean,
+  c: FirstContext,
+): PayloadInit[] {
+  if (c.peer.encapsulation === 'raw') return []
+  return [
+    ...natDetection(spiI, spiR, path, claims),
+    ...(c.prefersUdp ? [{ type: PAYLOAD.VENDOR, body: VENDOR_ID.PREFERS_UDP }] : []),
+  ]
+}
+
+/** RFC 6023: the responder says that it takes IKE_AUTH without a CHILD_SA. */
+export const childlessSupport = (): PayloadInit => notify('CHILDLESS_IKEV2_SUPPORTED')
+
+/** Undefined when the peer's public value is not valid. */
+export function sharedSecret(share: KeyShare, peersPublic: Uint8Array): Uint8Array | undefined {
+  try {
+    return share.computeSecret(peersPublic)
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined
+    throw error
+  }
+}
+
+/** Our identity as a payload body. */
+export const identityBody = (id: Identity): Uint8Array => emitTyped({ type: id.type, data: id.value })
+
+/** A group number as INVALID_KE_PAYLOAD carries it. */
+export const groupOctets = (group: number): Uint8Array => Uint8Array.of(group >>> 8, group & 0xff)

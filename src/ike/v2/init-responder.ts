@@ -1,0 +1,91 @@
+import { wipe } from '../../bytes/octets.js'
+import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { checkNonce, emitKe, parseKe } from '../../wire/ike/v2/bodies.js'
+import { NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers.js'
+import { emitSa, parseSa } from '../../wire/ike/v2/sa.js'
+import type { Millis } from '../environment.js'
+import { copyPath } from '../path.js'
+import { formatGroup } from '../proposals.js'
+import { clear, decline, refuse } from './first-outcomes.js'
+import type { FirstContext, FirstIn, FirstOutcome, Received } from './first-states.js'
+import {
+  aboutUs,
+  capabilitiesOf,
+  childlessSupport,
+  groupOctets,
+  NO_SPI,
+  NONCE_LEN,
+  readClear,
+  sharedSecret,
+} from './init-parts.js'
+import { makeKeying } from './keying.js'
+import { skeyseed } from './keys.js'
+import { explainProposals } from './mismatch.js'
+import { detectNat, doesNatT, NO_NAT } from './nat.js'
+import { answerTo, choose, ikeRequirement, offer } from './offer.js'
+import { RULES } from './payload-set.js'
+
+// IKE_SA_INIT from the responder's side. Diffie-Hellman work and memory come last: after the cookie, the proposals, the
+// group, and the proof that somebody has finished the pre-phase.
+
+export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutcome {
+  const idle: FirstIn<'IDLE'> = { kind: 'IDLE' }
+  const set = readClear(e, RULES.init)
+  const ni = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
+  const cookie = c.challenge(ni, set.notify(NOTIFY.COOKIE)?.data)
+  if (cookie === 'refuse') return refuse(idle, 'first-rate-limit')
+  if (cookie !== undefined) return decline(e, 'COOKIE', cookie, { cause: 'cookie-asked' })
+  const theirs = parseSa(set.need(PAYLOAD.SA))
+  const requirements = c.peer.proposals.map(ikeRequirement)
+  const choice = choose(requirements, PROTOCOL.IKE, theirs)
+  if (choice === undefined) {
+    const why = explainProposals(offer(PROTOCOL.IKE, new Uint8Array(0), requirements), theirs)
+    const error = `NO_PROPOSAL_CHOSEN: ${why.difference}`
+    return decline(e, 'NO_PROPOSAL_CHOSEN', undefined, { cause: 'no-proposal-chosen', error, fields: why })
+  }
+  const proposal = c.peer.proposals[choice.index]!
+  const ke = parseKe(set.need(PAYLOAD.KE))
+  if (ke.method !== proposal.group)
+    return decline(e, 'INVALID_KE_PAYLOAD', groupOctets(proposal.group), {
+      cause: 'other-group-asked',
+      fields: { asked: formatGroup(proposal.group), came: formatGroup(ke.method) },
+    })
+  const psk = c.takePsk()
+  if (psk === undefined) return refuse(idle, 'no-prephase')
+  const share = c.keyShare(proposal.group)
+  const secret = sharedSecret(share, ke.data)
+  share.destroy()
+  if (secret === undefined) {
+    wipe(psk)
+    return refuse(idle, 'invalid-key', 'the public value in IKE_SA_INIT is not valid')
+  }
+  const spiI = new Uint8Array(e.header.initiatorSpi)
+  const spiR = c.newIkeSpi()
+  const nr = c.random(NONCE_LEN)
+  const seed = skeyseed(proposal.prf, ni, nr, secret)
+  const keying = makeKeying('responder', proposal, seed, { spiI, spiR, ni, nr }, c.random)
+  wipe(secret, seed)
+  const capabilities = capabilitiesOf(set)
+  const natT = c.peer.encapsulation !== 'raw' && doesNatT(set)
+  const claims = natT && (c.peer.encapsulation === 'udp' || (c.prefersUdp && capabilities.prefersUdp))
+  const found = natT ? detectNat(spiI, NO_SPI, set, e.path) : NO_NAT
+  const path = copyPath(e.path)
+  const payloads: PayloadInit[] = [
+    { type: PAYLOAD.SA, body: emitSa(answerTo(choice, new Uint8Array(0))) },
+    { type: PAYLOAD.KE, body: emitKe({ method: proposal.group, data: share.publicValue }) },
+    { type: PAYLOAD.NONCE, body: nr },
+    ...aboutUs(spiI, spiR, path, claims, c),
+    childlessSupport(),
+  ]
+  const response = clear('responder', spiI, spiR, payloads)
+  return {
+    next: {
+      kind: 'INIT_ANSWERED',
+      ...{ keying, psk, ni, nr, capabilities, path, response },
+      nat: { ...found, claimed: found.claimed || claims },
+      request: new Uint8Array(e.message),
+      until: now + c.limits.halfOpenMs,
+    },
+    effects: [{ do: 'respond', path, message: response }],
+  }
+}

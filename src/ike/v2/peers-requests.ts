@@ -1,0 +1,178 @@
+import { EXCHANGE } from '../../wire/ike/header.js'
+import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { spiNumber, spiOctets } from '../../wire/ike/v1/notify.js'
+import {
+  type DeletePayload,
+  emitDelete,
+  emitNotify,
+  type NotifyPayload,
+  parseDelete,
+} from '../../wire/ike/v2/notify.js'
+import { NOTIFY, notifyName, PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers.js'
+import { parseSa } from '../../wire/ike/v2/sa.js'
+import type { Millis } from '../environment.js'
+import { answerCreate } from './answer-child.js'
+import { type ChildRefusal, isRefusal } from './child-exchange.js'
+import type { Established } from './established.js'
+import { protocolNumber } from './offer.js'
+import { type PeersWish, WHILE } from './own-exchanges.js'
+import type { OwnedChild } from './own-states.js'
+import { notify, type PayloadSet } from './payload-set.js'
+import { answerRekey } from './rekey-ike.js'
+
+// The peer's requests under an established IKE SA, RFC 7296 sections 1.3, 1.4 and 2.25.
+
+export interface Answer {
+  readonly payloads: readonly PayloadInit[]
+  /** What is to be done when the response has left. */
+  afterwards(): void
+}
+
+const answer = (payloads: readonly PayloadInit[], afterwards: () => void = () => {}): Answer => ({
+  payloads,
+  afterwards,
+})
+
+/** @throws WireError for what parses as payloads but makes no sense in them */
+export function answerRequest(ike: Established, now: Millis, exchange: number, set: PayloadSet): Answer {
+  if (exchange === EXCHANGE.INFORMATIONAL) return informational(ike, now, set)
+  if (ike.phase === 'HELD') ike.used(now)
+  if (exchange !== EXCHANGE.CREATE_CHILD_SA) {
+    ike.owner.refuse(now, 'exchange-type')
+    return answer([notify('INVALID_SYNTAX')])
+  }
+  const wish: PeersWish = parseSa(set.need(PAYLOAD.SA)).some((p) => p.protocol === PROTOCOL.IKE)
+    ? 'REKEY_IKE'
+    : 'CHILD'
+  if (ike.phase !== 'UP' || WHILE[ike.own.kind][wish] === 'later') return notNow(ike, now)
+  return wish === 'CHILD' ? createChild(ike, now, set) : rekey(ike, now, set)
+}
+
+function notNow(ike: Established, now: Millis): Answer {
+  ike.owner.refuse(now, 'temporary-failure')
+  return answer([notify('TEMPORARY_FAILURE')])
+}
+
+// CHILD_SAs
+
+function createChild(ike: Established, now: Millis, set: PayloadSet): Answer {
+  const { owner, own } = ike
+  const named = set.notify(NOTIFY.REKEY_SA)
+  const old = named && childNamed(ike, named)
+  if (named !== undefined && old === undefined) {
+    owner.refuse(now, 'child-sa-not-found')
+    const { protocol, spi } = named
+    const body = emitNotify({ protocol, spi, type: NOTIFY.CHILD_SA_NOT_FOUND, data: new Uint8Array(0) })
+    return answer([{ type: PAYLOAD.NOTIFY, body }])
+  }
+  if (old?.closing) return notNow(ike, now)
+  const only = old === undefined ? owner.config.children : [old.agreed.child]
+  const made = answerCreate(set, now, only, ike.context())
+  if (isRefusal(made)) {
+    refused(ike, now, made)
+    return answer([notify(made.notify, made.data)])
+  }
+  const { agreed, keymat, lowest, payloads } = made
+  const contested =
+    own.kind === 'CREATING' &&
+    own.old === old &&
+    (old !== undefined || own.offer.child.policy === agreed.child.policy)
+  if (contested && own.rival !== undefined) return notNow(ike, now)
+  const child = ike.granted(now, agreed, keymat, old, contested)
+  if (contested) {
+    owner.env.count('ike.simultaneous')
+    ike.ownEvent(now, { kind: 'CHILD_RIVAL', rival: { made: child, lowest } })
+  }
+  return answer(payloads, () => {
+    // Nothing is sent yet for the policy: nobody can lose a packet by it.
+    if (!contested && old === undefined) ike.move(now, child)
+  })
+}
+
+function childNamed(ike: Established, n: NotifyPayload): OwnedChild | undefined {
+  if (n.spi.length !== 4) return undefined
+  const spi = spiNumber(n.spi)
+  return ike.children.find(
+    ({ agreed: a }) => a.outboundSpi === spi && protocolNumber(a.proposal.protocol) === n.protocol,
+  )
+}
+
+function refused(ike: Established, now: Millis, r: ChildRefusal): void {
+  const cause = r.notify.toLowerCase().replaceAll('_', '-')
+  // Asking for another group is a detour, no fault.
+  if (r.notify === 'INVALID_KE_PAYLOAD') ike.owner.refuse(now, 'other-group-asked')
+  else ike.owner.refuse(now, cause, `${r.notify}: ${r.reason}`, r.fields)
+}
+
+// The IKE SA
+
+function rekey(ike: Established, now: Millis, set: PayloadSet): Answer {
+  const { owner, own } = ike
+  if (own.kind === 'REKEYING' && own.rival !== undefined) return notNow(ike, now)
+  const { payloads, made, error, fields } = answerRekey(set, ike.context())
+  if (made === undefined) {
+    owner.refuse(now, error === undefined ? 'other-group-asked' : 'rekey-refused', error, fields)
+    return answer(payloads)
+  }
+  const next = ike.host.next(now, made.keying, ike.nat, ike.path, ike)
+  owner.held(now, next)
+  if (own.kind === 'REKEYING') {
+    owner.env.count('ike.simultaneous')
+    ike.ownEvent(now, { kind: 'IKE_RIVAL', rival: { made: next, lowest: made.lowest } })
+    return answer(payloads)
+  }
+  return answer(payloads, () => ike.replaceBy(now, next))
+}
+
+// INFORMATIONAL
+
+function informational(ike: Established, now: Millis, set: PayloadSet): Answer {
+  const deletes = set.all(PAYLOAD.DELETE).map(parseDelete)
+  if (deletes.some((d) => d.protocol === PROTOCOL.IKE)) return answer([], () => closed(ike, now))
+  if (ike.phase === 'HELD' && deletes.length > 0) ike.used(now)
+  const error = set.error()
+  if (error?.type === NOTIFY.AUTHENTICATION_FAILED)
+    return answer([], () => {
+      ike.owner.refuse(
+        now,
+        'error-notify',
+        'the peer says AUTHENTICATION_FAILED: it does not accept who we are',
+      )
+      closed(ike, now)
+    })
+  if (error !== undefined) ike.owner.refuse(now, 'error-notify', `the peer says ${notifyName(error.type)}`)
+  return answer(deletes.flatMap((d) => deleteChildren(ike, now, d)))
+}
+
+/** The peer ends the IKE SA. What it made to take its place, if anything, is in use from now on. */
+function closed(ike: Established, now: Millis): void {
+  const { own, owner, phase } = ike
+  if (own.kind === 'REKEYING' && own.rival !== undefined) ike.replaceBy(now, own.rival.made)
+  const inUse = ike.phase === 'UP'
+  const { sa } = ike.host
+  if (phase === 'UP') ike.host.tell('the peer deletes the IKE SA', 'CLOSED')
+  ike.close(now, false)
+  if (inUse) owner.closed(now, sa)
+  else owner.gone(now, sa)
+}
+
+/** A Delete is answered with the SPIs of the other direction, apart from those that we delete at the same time. */
+function deleteChildren(ike: Established, now: Millis, d: DeletePayload): PayloadInit[] {
+  const spis: number[] = []
+  const gone: number[] = []
+  for (const spi of d.spis) {
+    const n: NotifyPayload = { protocol: d.protocol, spi: spiOctets(spi), type: 0, data: new Uint8Array(0) }
+    const child = childNamed(ike, n)
+    if (child === undefined) continue
+    const successor = ike.children.find((c) => c.replaces === child && !c.redundant)
+    if (successor !== undefined) ike.move(now, successor)
+    if (!child.closing) spis.push(child.agreed.inboundSpi)
+    gone.push(spi)
+    if (ike.own.kind === 'CREATING' && ike.own.rival?.made === child)
+      ike.ownEvent(now, { kind: 'RIVAL_GONE' })
+    ike.drop(child)
+  }
+  if (gone.length > 0) ike.owner.childrenDeleted(now, d.protocol === PROTOCOL.AH ? 'ah' : 'esp', gone)
+  if (spis.length === 0) return []
+  return [{ type: PAYLOAD.DELETE, body: emitDelete({ protocol: d.protocol, spis }) }]
+}

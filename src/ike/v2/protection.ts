@@ -1,0 +1,130 @@
+import { concat, equalSecret, wipe } from '../../bytes/octets.js'
+import { encryptionInfo, integrityInfo } from '../../crypto/algorithms.js'
+import { messageIcv, openAead, runCipher, sealAead } from '../../crypto/message-cipher.js'
+import { WireError } from '../../errors.js'
+import type { IkeHeader } from '../../wire/ike/header.js'
+import { emitPayloads, type Payload, type PayloadInit } from '../../wire/ike/payloads.js'
+import { type EncryptedPayload, parseInner } from '../../wire/ike/v2/chain.js'
+import { emptySealed, layoutOf, pad, type SealedLengths, unpad } from '../../wire/ike/v2/encrypted.js'
+import { PAYLOAD } from '../../wire/ike/v2/numbers.js'
+import type { IkeProposal } from '../proposals.js'
+
+// Encrypted messages: RFC 7296 section 3.14, with AEADs RFC 5282. Integrity is verified before anything is decrypted.
+
+/** One direction's keys: the sender's encryption key with its salt, and integrity key. */
+interface Keys {
+  readonly e: Uint8Array
+  readonly a: Uint8Array
+}
+
+function lengthsOf(p: IkeProposal): SealedLengths {
+  const cipher = encryptionInfo(p.encryption.id)!
+  return {
+    iv: cipher.ivLength,
+    block: cipher.blockLength,
+    icv: cipher.icvLength || (integrityInfo(p.integrity)?.icvLength ?? 0),
+  }
+}
+
+/** Encrypts what one end sends under one IKE SA. */
+export class Sealer {
+  private readonly proposal: IkeProposal
+  private readonly keys: Keys
+  private readonly lengths: SealedLengths
+  private readonly random: (length: number) => Uint8Array
+  /** Counts messages: with a salt in front, an IV must never come twice under one key (RFC 5282 section 4). */
+  private counter = 0
+
+  /** @param keys the caller's, which must outlive this object */
+  constructor(proposal: IkeProposal, keys: Keys, random: (length: number) => Uint8Array) {
+    this.proposal = proposal
+    this.keys = keys
+    this.lengths = lengthsOf(proposal)
+    this.random = random
+  }
+
+  /** @returns the whole message, new */
+  seal(header: Omit<IkeHeader, 'nextPayload' | 'length'>, payloads: readonly PayloadInit[]): Uint8Array {
+    const chain = emitPayloads(payloads)
+    const plaintext = pad(chain, this.lengths.block)
+    const first = payloads[0]?.type ?? 0
+    const { message, layout } = emptySealed(header, first, plaintext.length, this.lengths)
+    const iv = this.nextIv()
+    message.set(iv, layout.iv)
+    const { encryption, integrity } = this.proposal
+    const { e, a } = this.keys
+    if (integrity === 0) {
+      const { key, nonce } = split(this.proposal, e, iv)
+      const aad = message.subarray(0, layout.aadEnd)
+      message.set(sealAead(encryption.id, key, nonce, aad, plaintext), layout.ciphertext)
+    } else {
+      message.set(runCipher(encryption.id, 'encrypt', e, iv, plaintext), layout.ciphertext)
+      message.set(messageIcv(integrity, a, message.subarray(0, layout.icv)), layout.icv)
+    }
+    wipe(chain, plaintext)
+    return message
+  }
+
+  private nextIv(): Uint8Array {
+    if (encryptionInfo(this.proposal.encryption.id)!.kind === 'cbc') return this.random(this.lengths.iv)
+    const iv = new Uint8Array(this.lengths.iv)
+    const view = new DataView(iv.buffer)
+    view.setUint32(iv.length - 8, Math.floor(this.counter / 2 ** 32))
+    view.setUint32(iv.length - 4, this.counter >>> 0)
+    this.counter++
+    return iv
+  }
+}
+
+/** Verifies and decrypts what the other end sends under one IKE SA. */
+export class Opener {
+  private readonly proposal: IkeProposal
+  private readonly keys: Keys
+  private readonly lengths: SealedLengths
+
+  /** @param keys the caller's, which must outlive this object */
+  constructor(proposal: IkeProposal, keys: Keys) {
+    this.proposal = proposal
+    this.keys = keys
+    this.lengths = lengthsOf(proposal)
+  }
+
+  /**
+   * @returns the plaintext without padding, undefined when the ICV does not verify
+   * @throws WireError for what cannot be an encrypted payload under this SA's algorithms
+   */
+  open(message: Uint8Array, encrypted: EncryptedPayload): Uint8Array | undefined {
+    const layout = layoutOf(encrypted.at, message.length, encrypted.type === PAYLOAD.SKF, this.lengths)
+    const iv = message.subarray(layout.iv, layout.ciphertext)
+    const { encryption, integrity } = this.proposal
+    const { e, a } = this.keys
+    if (integrity === 0) {
+      const { key, nonce } = split(this.proposal, e, iv)
+      const aad = message.subarray(0, layout.aadEnd)
+      const plaintext = openAead(encryption.id, key, nonce, aad, message.subarray(layout.ciphertext))
+      return plaintext && unpad(plaintext)
+    }
+    const icv = messageIcv(integrity, a, message.subarray(0, layout.icv))
+    if (!equalSecret(icv, message.subarray(layout.icv))) return undefined
+    const ciphertext = message.subarray(layout.ciphertext, layout.icv)
+    return unpad(runCipher(encryption.id, 'decrypt', e, iv, ciphertext))
+  }
+
+  /**
+   * Opens a message whose payloads are in one SK payload.
+   * @returns undefined when the ICV does not verify
+   * @throws WireError
+   */
+  openPayloads(message: Uint8Array, encrypted: EncryptedPayload | undefined): readonly Payload[] | undefined {
+    if (encrypted === undefined) throw new WireError('payloads', 28, 'has no encrypted payload')
+    if (encrypted.type !== PAYLOAD.SK) throw new WireError('SKF', encrypted.at, 'was not negotiated')
+    const plaintext = this.open(message, encrypted)
+    return plaintext && parseInner(plaintext, encrypted.first)
+  }
+}
+
+/** Key and nonce of an AEAD: the salt is behind the key. */
+function split(p: IkeProposal, e: Uint8Array, iv: Uint8Array): { key: Uint8Array; nonce: Uint8Array } {
+  const cut = e.length - encryptionInfo(p.encryption.id)!.saltLength
+  return { key: e.subarray(0, cut), nonce: concat(e.subarray(cut), iv) }
+}

@@ -1,0 +1,104 @@
+import { equalOctets } from '../../bytes/octets.js'
+import type { Millis } from '../environment.js'
+import type { Path } from '../path.js'
+
+// Message IDs and retransmission, RFC 7296 sections 2.1 to 2.3, with a window of one: each end has one request under way,
+// repeats it octet for octet until it is answered, and keeps its last response to answer repetitions.
+
+interface Sent {
+  readonly id: number
+  readonly message: Uint8Array
+  readonly path: Path
+  readonly schedule: readonly number[]
+  readonly times: number
+  readonly dueAt: Millis
+}
+
+interface Answered {
+  readonly request: Uint8Array
+  readonly response: Uint8Array
+  repeats: number
+}
+
+export class Window {
+  private readonly repeatsMax: number
+  private sent: Sent | undefined
+  private answer: Answered | undefined
+  private ownId = 0
+  private peersId = 0
+
+  /** @param repeats how often one response is sent again */
+  constructor(repeats: number) {
+    this.repeatsMax = repeats
+  }
+
+  /** The Message ID of our next request, or of the one under way. */
+  get nextId(): number {
+    return this.ownId
+  }
+
+  /** The Message ID that the peer's next request must have. */
+  get expectedId(): number {
+    return this.peersId
+  }
+
+  get isWaiting(): boolean {
+    return this.sent !== undefined
+  }
+
+  /**
+   * A request goes out with `nextId`, in the place of one that is under way if there is one.
+   * @param message kept as it is
+   * @param schedule milliseconds to wait after each sending
+   */
+  send(now: Millis, message: Uint8Array, path: Path, schedule: readonly number[]): void {
+    this.sent = { id: this.ownId, message, path, schedule, times: 1, dueAt: now + (schedule[0] ?? 0) }
+  }
+
+  /** Whether a response answers the request under way. */
+  answers(id: number): boolean {
+    return this.sent?.id === id
+  }
+
+  /** The request under way has its response. */
+  finish(): void {
+    this.sent = undefined
+    this.ownId++
+  }
+
+  nextDeadline(): Millis | undefined {
+    return this.sent?.dueAt
+  }
+
+  /** What is due: the request once more, or the insight that nobody answers. */
+  due(now: Millis): { readonly message: Uint8Array; readonly path: Path } | 'silent' | undefined {
+    const { sent } = this
+    if (sent === undefined || sent.dueAt > now) return undefined
+    const wait = sent.schedule[sent.times]
+    if (wait === undefined) {
+      this.sent = undefined
+      return 'silent'
+    }
+    this.sent = { ...sent, times: sent.times + 1, dueAt: now + wait }
+    return sent
+  }
+
+  /**
+   * A request of the peer's that we have answered already.
+   * @returns the same response, undefined when it is another request, 'enough' when it was repeated too often
+   */
+  repeated(id: number, request: Uint8Array): Uint8Array | 'enough' | undefined {
+    const { answer } = this
+    if (answer === undefined || id !== this.peersId - 1 || !equalOctets(answer.request, request))
+      return undefined
+    if (answer.repeats >= this.repeatsMax) return 'enough'
+    answer.repeats++
+    return answer.response
+  }
+
+  /** The peer's request with `expectedId` is answered. @param request copied @param response kept */
+  answered(request: Uint8Array, response: Uint8Array): void {
+    this.answer = { request: new Uint8Array(request), response, repeats: 0 }
+    this.peersId++
+  }
+}
