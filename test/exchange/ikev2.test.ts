@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { DynamicPsk } from '../../src/ike/config.js'
-import { parseChildProposal, parseIkeProposal } from '../../src/ike/proposals.js'
-import { childConfig, convergence, twoIkes } from './ike-ends.js'
+import { convergence, twoIkes } from './ike-ends.js'
 
 const SETTINGS: DynamicPsk[] = ['off', 'classic', 'hardened']
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const CHARON = '/usr/lib/ipsec/charon'
 const PLUGINS =
-  'random nonce openssl curve25519 hmac sha1 sha2 aes gcm kdf drbg pem pkcs1 x509 kernel-libipsec kernel-netlink ' +
+  'random nonce openssl curve25519 hmac sha1 sha2 aes gcm ccm ctr chapoly xcbc cmac kdf drbg pem pkcs1 x509 kernel-libipsec kernel-netlink ' +
   'socket-default vici updown'
 
 /** Why strongSwan cannot be tested with here; undefined when it can. */

@@ -17,7 +17,15 @@ import { type PeerSection, peerSchema } from './schema.js'
 import { readSection } from './section.js'
 import type { YamlSource } from './yaml-source.js'
 
-const DEFAULT_IKE_PROPOSALS = ['aes256-sha256-ecp256', 'aes128-sha256-modp2048']
+const DEFAULT_IKE_PROPOSALS = {
+  1: ['aes256-sha256-ecp256', 'aes128-sha256-modp2048'],
+  2: [
+    'aes256gcm16-prfsha384-x25519',
+    'aes128gcm16-prfsha256-ecp256',
+    'aes256-sha256-ecp256',
+    'aes128-sha256-modp2048',
+  ],
+} as const
 
 /** What peers take from the host's section. */
 export interface Host {
@@ -111,19 +119,18 @@ function ikePeer(
       'is missing, and host.id as well; expected the identity of this host',
     )
   if (!p.id) source.problem([...path, 'id'], 'is missing; expected the identity that the peer proves')
-  if (p.ike.version !== 1)
-    source.problem([...path, 'ike', 'version'], 'IKEv2 is not available in this release; expected 1')
-  const texts = p.ike.proposals ?? DEFAULT_IKE_PROPOSALS
+  const version = p.ike.version === 1 ? 1 : 2
+  const texts = p.ike.proposals ?? DEFAULT_IKE_PROPOSALS[version]
   const proposals = parseAll(source, [...path, 'ike', 'proposals'], texts, (text): IkeProposal => {
     const proposal = parseIkeProposal(text)
-    if (p.ike.version === 1 && proposal.integrity === 0)
+    if (version === 1 && proposal.integrity === 0)
       throw new ConfigError(
         'IKEv1 has no authenticated ciphers for its own messages; expected e.g. aes128-sha256-modp2048',
       )
     return proposal
   })
   const key = loadKey(source, path, p, host.keys)
-  if (!localId || !p.id || !proposals || !key || p.ike.version !== 1) {
+  if (!localId || !p.id || !proposals || !key) {
     wipe(key)
     return undefined
   }
@@ -135,7 +142,7 @@ function ikePeer(
     remote: p.remote,
     key,
     dynamicPsk: p.dynamic_psk,
-    version: p.ike.version,
+    version,
     proposals,
     ikeLifetimeSeconds: p.ike.lifetime,
     encapsulation: p.encapsulation,

@@ -51,7 +51,6 @@ describe('every wrong value is named with its line, key and expectation', () => 
     ['key_file:', 'key_file: missing.key', 'peers.dom0-b.key_file', /does not exist.*genkey/],
     ['dynamic_psk:', 'dynamic_psk: soft', 'peers.dom0-b.dynamic_psk', /hardened \| classic \| off/],
     ['encapsulation:', 'encapsulation: tcp', 'peers.dom0-b.encapsulation', /auto \| udp \| raw/],
-    ['version: 1', 'version: 2', 'peers.dom0-b.ike.version', /IKEv2 is not available in this release/],
     ['version: 1', 'version: 3', 'peers.dom0-b.ike.version', /expected 1 or 2/],
     [
       'proposals: [aes128-sha256-modp',
