@@ -50,6 +50,8 @@ export interface IkeSa {
   sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void
   /** Asks whether the peer is alive, without waiting for the configured idle time. */
   checkAlive(now: Millis): void
+  /** Begins to renew it now, where it renews itself. */
+  renew(now: Millis): void
   /** No more renewing and no more dead peer detection: another SA has taken this one's place. */
   retire(): void
   /** The CHILD_SAs that live and die with it, which it forgets; none where they belong to the peer. */

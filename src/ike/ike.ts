@@ -264,6 +264,19 @@ export class Ike {
   }
 
   /**
+   * Renews the IKE SA with a peer, or the SA of one child, before its time. Nothing happens without one.
+   * @throws ConfigError for names that are not configured
+   */
+  rekey(now: Millis, peerName: string, childName?: string): void {
+    this.now = now
+    const peer = this.peerNamed(peerName)
+    const child = peer.config.children.find((c) => c.name === childName)
+    if (childName !== undefined && child === undefined)
+      throw new ConfigError(`peer ${peerName} has no child ${childName}`)
+    this.guard(now, peer, () => peer.rekey(now, child))
+  }
+
+  /**
    * Deletes all SAs with a peer and ends what is under way.
    * @throws ConfigError for a name that is not configured
    */

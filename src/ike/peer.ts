@@ -116,6 +116,14 @@ export class Peer implements IkeSaOwner {
     this.pursue(now)
   }
 
+  /** Renews the IKE SA, or the SA of one child, before its time. Nothing happens without one. */
+  rekey(now: Millis, child: ChildConfig | undefined): void {
+    if (child !== undefined) return this.children.renewAll(now, child)
+    const sa = this.sas.usable()
+    if (sa?.renewsItself === false) this.begin(now, 'rekey')
+    else sa?.renew(now)
+  }
+
   expire(now: Millis, e: SaExpiry): void {
     this.children.expire(now, e, e.limit)
   }

@@ -20,8 +20,9 @@ export function missingStrongswan(): string | undefined {
 
 /** Version of the installed charon, e.g. "5.9.8". */
 export function strongswanVersion(): string {
-  const text = spawnSync('swanctl', ['--version'], { encoding: 'utf8' }).stdout
-  return /(\d+\.\d+\.\d+)/.exec(text)?.[1] ?? 'unknown'
+  // Without a daemon it says so, and itself on the other stream.
+  const { stdout, stderr } = spawnSync('swanctl', ['--version'], { encoding: 'utf8' })
+  return /(\d+\.\d+\.\d+)/.exec(`${stdout}${stderr}`)?.[1] ?? 'unknown'
 }
 
 /**

@@ -190,6 +190,9 @@ export class IkeSaV1 implements IkeSa {
     this.phase2?.checkAlive(now)
   }
 
+  /** The manager begins a new one. */
+  renew(): void {}
+
   retire(): void {
     this.phase2?.retire()
   }

@@ -74,8 +74,8 @@ export function answerAuth(
     noChild: undefined,
   }
   const effects: FirstEffect[] = [{ do: 'respond', path, message }]
-  if (answered !== undefined && isRefusal(answered)) effects.push(refusedChild(answered))
   effects.push({ do: 'established', result })
+  if (answered !== undefined && isRefusal(answered)) effects.push(refusedChild(answered))
   wipe(s.psk)
   return { next: { kind: 'ESTABLISHED' }, effects }
 }
@@ -109,7 +109,7 @@ const withKeys = (s: Keyed, { agreed }: ChildAnswer): FirstResult['child'] => ({
   keymat: childKeymat(s.keying.proposal.prf, s.keying.keys.d, new Uint8Array(0), s.ni, s.nr, agreed.proposal),
 })
 
-export const refusedChild = (r: ChildRefusal): Extract<FirstEffect, { do: 'refuse' }> => ({
+const refusedChild = (r: ChildRefusal): Extract<FirstEffect, { do: 'refuse' }> => ({
   do: 'refuse',
   cause: r.notify.toLowerCase().replaceAll('_', '-'),
   error: `${r.notify}: ${r.reason}`,

@@ -136,6 +136,14 @@ export class Established {
     this.pump(now)
   }
 
+  /** Asks for an IKE SA in this one's place. */
+  renew(now: Millis): void {
+    if (this.phase !== 'UP' || this.own.kind === 'REKEYING') return
+    this.softAt = now + this.owner.limits.retryMs * (1 + this.jitter())
+    if (!this.tasks.some((t) => t.kind === 'REKEY')) this.tasks.push({ kind: 'REKEY' })
+    this.pump(now)
+  }
+
   /** No more renewing and no more dead peer detection. */
   retire(): void {
     this.softAt = undefined
@@ -177,11 +185,7 @@ export class Established {
       this.owner.env.sendKeepalive?.(this.path.local, this.path.remote)
     }
     for (const c of this.children) if (isDue(c.moveAt, now)) this.moveOrEnd(now, c)
-    if (this.phase === 'UP' && isDue(this.softAt, now)) {
-      this.softAt = now + this.owner.limits.retryMs * (1 + this.jitter())
-      if (this.own.kind !== 'REKEYING' && !this.tasks.some((t) => t.kind === 'REKEY'))
-        this.tasks.push({ kind: 'REKEY' })
-    }
+    if (isDue(this.softAt, now)) this.renew(now)
     if (isDue(this.askAt(), now)) this.askAlive(now)
     this.pump(now)
   }
@@ -195,7 +199,7 @@ export class Established {
     consider(this.window.nextDeadline())
     consider(this.keepaliveAt)
     if (this.phase === 'HELD') consider(this.heldUntil)
-    if (this.phase === 'UP') consider(this.softAt)
+    if (this.phase === 'UP' && this.own.kind !== 'REKEYING') consider(this.softAt)
     consider(this.askAt())
     for (const c of this.children) consider(c.moveAt)
     if (this.own.kind === 'IDLE') for (const t of this.tasks) consider('at' in t ? t.at : 0)

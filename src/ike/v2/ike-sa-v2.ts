@@ -301,6 +301,10 @@ export class IkeSaV2 implements NextIkeSa {
     this.guard(now, () => this.up?.checkAlive(now))
   }
 
+  renew(now: Millis): void {
+    this.guard(now, () => this.up?.renew(now))
+  }
+
   retire(): void {
     this.up?.retire()
   }
