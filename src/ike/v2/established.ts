@@ -177,7 +177,8 @@ export class Established {
     if (due === 'silent') return this.silent(now)
     if (due !== undefined) {
       this.owner.env.count('ike.retransmitted')
-      this.host.send(due.path, due.message)
+      // Not where it went before: the peer may have another port by now.
+      this.host.send(this.path, due.message)
     }
     if (this.phase === 'HELD' && isDue(this.heldUntil, now)) return this.end(now)
     if (isDue(this.keepaliveAt, now)) {

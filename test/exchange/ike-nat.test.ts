@@ -54,17 +54,20 @@ class BehindNat extends IkeEnvironmentTwin {
 }
 
 /** A is behind a NAT, B knows it by the NAT's address. */
-function behindNat(over: Partial<IkePeerConfig> = {}, b: Partial<IkePeerConfig> = {}) {
+function behindNatOf(version: 1 | 2, over: Partial<IkePeerConfig> = {}, b: Partial<IkePeerConfig> = {}) {
   const network = new VirtualNetwork()
   const nat = new Nat(network)
-  const config = ikePeer({ local: INSIDE.address, ...over })
+  const config = ikePeer({ version, local: INSIDE.address, ...over })
   const one = new IkeEnd(network, [config], 'a', {}, new BehindNat(network, nat))
   nat.inside = one
   const other = new IkeEnd(network, [{ ...mirroredPeer(config), remote: PUBLIC.address, ...b }], 'b')
   return { network, nat, a: one, b: other }
 }
 
-describe('behind a NAT', () => {
+describe.each([1, 2] as const)('behind a NAT, IKEv%i', (version) => {
+  const behindNat = (over?: Partial<IkePeerConfig>, b?: Partial<IkePeerConfig>) =>
+    behindNatOf(version, over, b)
+
   test('both ends go to port 4500 and encapsulate in UDP', () => {
     const ends = behindNat()
     ends.a.ike.acquire(ends.network.now, 1)
@@ -121,14 +124,14 @@ describe('behind a NAT', () => {
   })
 })
 
-describe('encapsulation without a NAT', () => {
+describe.each([1, 2] as const)('encapsulation without a NAT, IKEv%i', (version) => {
   const udpOf = (o: {
     a?: IkePeerConfig['encapsulation']
     b?: IkePeerConfig['encapsulation']
     options?: IkeOptions
   }) => {
     const ends = twoIkes({
-      config: { encapsulation: o.a ?? 'auto' },
+      config: { version, encapsulation: o.a ?? 'auto' },
       b: { encapsulation: o.b ?? 'auto' },
       ...(o.options && { options: o.options }),
     })
@@ -168,7 +171,7 @@ describe('encapsulation without a NAT', () => {
   })
   test('AH goes raw beside preferred UDP', () => {
     const ends = twoIkes({
-      config: { children: [childConfig({ protocol: 'ah' })] },
+      config: { version, children: [childConfig({ protocol: 'ah' })] },
       options: { preferUdp: true },
     })
     ends.a.ike.acquire(ends.network.now, 1)
