@@ -126,7 +126,7 @@ export interface IkeSaOwner {
   /** An IKE SA that did not come up. */
   failed(now: Millis, sa: IkeSa, reason: string): void
   /** The child that a first exchange is to negotiate besides; undefined when none is wanted now. */
-  firstChild(now: Millis): ChildConfig | undefined
+  firstChild(now: Millis, peersLanes: number): ChildConfig | undefined
   /** The peer closed an established IKE SA. */
   closed(now: Millis, sa: IkeSa): void
   /** A new IKE SA that may take another one's place: it receives messages from now on. */

@@ -264,8 +264,9 @@ export class Peer implements IkeSaOwner {
     this.pursue(now)
   }
 
-  firstChild(now: Millis): ChildConfig | undefined {
-    return this.ready(now)[0]
+  firstChild(now: Millis, peersLanes: number): ChildConfig | undefined {
+    const child = this.ready(now)[0]
+    return child && inSharedLane(this.config.children, child, sharedLanes(this.config, peersLanes))
   }
 
   held(_now: Millis, next: IkeSa): void {

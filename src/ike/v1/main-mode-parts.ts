@@ -1,7 +1,6 @@
 import { concat, wipe } from '../../bytes/octets.js'
 import type { KeyShare } from '../../crypto/key-exchange.js'
 import { ProtocolError, WireError } from '../../errors.js'
-import { LANES_MAX } from '../../sadb/lane-policy.js'
 import { EXCHANGE, IKE_HEADER_LEN, VERSION_1 } from '../../wire/ike/header.js'
 import { emitMessage, type PayloadInit, parsePayloads } from '../../wire/ike/payloads.js'
 import { emitId, type IdPayload, parseId } from '../../wire/ike/v1/id.js'
@@ -9,6 +8,7 @@ import { parseNotify } from '../../wire/ike/v1/notify.js'
 import { FLAG, PAYLOAD } from '../../wire/ike/v1/numbers.js'
 import { VENDOR_ID, vendorOf } from '../../wire/ike/v1/vendor-ids.js'
 import { formatIdentity, type Identity, sameIdentity } from '../identity.js'
+import { lanesSaid, lanesVendors } from '../lanes.js'
 import { copyPath, type Path } from '../path.js'
 import { deriveSkeyids, encryptionKey, type Phase1Exchange, skeyidPsk } from './keymat.js'
 import type {
@@ -54,8 +54,7 @@ export function vendors(c: MainModeContext): PayloadInit[] {
   if (c.peer.encapsulation !== 'raw') bodies.push(VENDOR_ID.NAT_T)
   if (c.peer.encapsulation !== 'raw' && c.prefersUdp) bodies.push(VENDOR_ID.PREFERS_UDP)
   if (c.peer.fragmentSize !== 0) bodies.push(concat(VENDOR_ID.FRAGMENTATION, FRAGMENTS_BOTH_MODES))
-  const lanes = c.peer.children[0]?.lane?.count ?? 1
-  if (lanes > 1) bodies.push(concat(VENDOR_ID.LANES, Uint8Array.of(lanes)))
+  bodies.push(...lanesVendors(c.peer))
   return bodies.map((body) => ({ type: PAYLOAD.VID, body }))
 }
 
@@ -66,13 +65,8 @@ export function capabilitiesOf(set: PayloadSet): Capabilities {
     dpd: names.includes('DPD'),
     prefersUdp: names.includes('PREFERS_UDP'),
     fragments: names.includes('FRAGMENTATION'),
-    lanes: lanesOf(set.all(PAYLOAD.VID)),
+    lanes: lanesSaid(set.all(PAYLOAD.VID)),
   }
-}
-
-function lanesOf(vids: readonly Uint8Array[]): number {
-  const said = vids.find((body) => vendorOf(body) === 'LANES')?.[VENDOR_ID.LANES.length] ?? 1
-  return said >= 1 && said <= LANES_MAX ? said : 1
 }
 
 export const mergeCapabilities = (a: Capabilities, b: Capabilities): Capabilities => ({

@@ -5,6 +5,7 @@ import { PAYLOAD, TRANSFORM } from '../../wire/ike/v2/numbers.js'
 import type { AgreedChild } from '../child-sa.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
+import { laneForPeer } from '../lanes.js'
 import { answerChild, answerPayloads, type ChildRefusal, isRefusal } from './child-exchange.js'
 import { childContextOf } from './create-child.js'
 import { groupOctets, NONCE_LEN, sharedSecret } from './init-parts.js'
@@ -25,17 +26,19 @@ export interface CreateAnswer {
 }
 
 /**
- * @param only the children that may answer
+ * @param old the child whose SA is replaced
  * @throws WireError
  */
 export function answerCreate(
   set: PayloadSet,
   now: Millis,
-  only: readonly ChildConfig[],
+  old: ChildConfig | undefined,
   c: OwnContext,
 ): CreateAnswer | ChildRefusal {
   const ni = checkNonce(set.need(PAYLOAD.NONCE))
-  const answer = answerChild(set, now, childContextOf(c), only, c.newSpi)
+  const only = old === undefined ? c.peer.children : [old]
+  const inLane = (child: ChildConfig, spi: number) => old ?? laneForPeer(c.peer, child, spi, c.peersLanes)
+  const answer = answerChild(set, now, childContextOf(c), only, inLane, c.newSpi)
   if (isRefusal(answer)) return answer
   const group = chosen(answer.choice, TRANSFORM.KE) ?? 0
   const ke = set.first(PAYLOAD.KE)

@@ -25,8 +25,8 @@ import { notify, type PayloadSet, RULES } from './payload-set.js'
 
 /** Sends IKE_AUTH once everything in front of it is done. */
 export function sendAuth(s: Keyed, now: Millis, c: FirstContext): FirstOutcome {
-  const wanted = c.firstChild()
-  const offered = wanted && offerChild(wanted, c.newSpi(), now, childContext(s, c))
+  const wanted = c.firstChild(s.capabilities.lanes)
+  const offered = wanted && offerChild(wanted, c.newSpi(wanted), now, childContext(s, c))
   if (offered === undefined && !s.capabilities.childless)
     return fail({ kind: 'AUTH_SENT', child: undefined, ...s }, 'no child is wanted, and the peer wants one')
   if (offered !== undefined && isRefusal(offered))
@@ -76,6 +76,7 @@ export function receiveAuth(s: FirstIn<'AUTH_SENT'>, e: Received, c: FirstContex
     keying: s.keying,
     nat: s.nat,
     path: copyPath(s.path),
+    peersLanes: s.capabilities.lanes,
     initialContact: set.says(NOTIFY.INITIAL_CONTACT),
     child: made?.child,
     noChild: made?.noChild,

@@ -4,8 +4,10 @@ import { EXCHANGE } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { parseTyped } from '../../wire/ike/v2/bodies.js'
 import { NOTIFY, type NotifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
+import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import { formatIdentity, sameIdentity } from '../identity.js'
+import { laneForPeer } from '../lanes.js'
 import { copyPath } from '../path.js'
 import { childContext, disprove, openAuth, proveSelf } from './auth-parts.js'
 import {
@@ -69,6 +71,7 @@ export function answerAuth(
     keying: s.keying,
     nat: s.nat,
     path,
+    peersLanes: s.capabilities.lanes,
     initialContact: set.says(NOTIFY.INITIAL_CONTACT),
     child: answered === undefined || isRefusal(answered) ? undefined : withKeys(s, answered),
     noChild: undefined,
@@ -98,7 +101,8 @@ function wrongName(set: PayloadSet, c: FirstContext): string | undefined {
 
 function childAnswer(s: Keyed, set: PayloadSet, now: Millis, c: FirstContext): ChildAnswer | ChildRefusal {
   try {
-    return answerChild(set, now, childContext(s, c), c.peer.children, c.newSpi)
+    const inLane = (child: ChildConfig, spi: number) => laneForPeer(c.peer, child, spi, s.capabilities.lanes)
+    return answerChild(set, now, childContext(s, c), c.peer.children, inLane, c.newSpi)
   } catch (error) {
     return refusalOf(error)
   }

@@ -154,6 +154,7 @@ export interface ChildAnswer extends Agreement {
 /**
  * Reads a request and decides.
  * @param only the children that may answer it
+ * @param inLane the child of the same name that the SA with the peer's SPI is for
  * @param spi gives ours, once everything fits
  * @throws WireError
  */
@@ -162,7 +163,8 @@ export function answerChild(
   now: Millis,
   c: ChildContext,
   only: readonly ChildConfig[],
-  spi: () => number,
+  inLane: (child: ChildConfig, spi: number) => ChildConfig,
+  spi: (child: ChildConfig) => number,
 ): ChildAnswer | ChildRefusal {
   const theirs = parseSa(set.need(PAYLOAD.SA))
   const asked = {
@@ -194,8 +196,9 @@ export function answerChild(
     const text = typeof udp === 'string' ? udp : `child ${child.name}: ${why.difference}`
     return { notify: 'NO_PROPOSAL_CHOSEN', reason: text, fields: { ...why, child: child.name } }
   }
-  const partial = { spi: spi(), udp: udp === true, startedAt: now }
-  const agreed = agree(child, 'responder', choice, partial, found.selectors, found.mode)
+  const laned = inLane(child, peersSpi(choice))
+  const partial = { spi: spi(laned), udp: udp === true, startedAt: now }
+  const agreed = agree(laned, 'responder', choice, partial, found.selectors, found.mode)
   return { agreed, choice, tsI: emitSelectors(found.tsI), tsR: emitSelectors(found.tsR) }
 }
 
@@ -221,9 +224,7 @@ function agree(
   selectors: Selectors,
   mode: SaMode,
 ): AgreedChild {
-  const { spi } = choice.theirs
-  const outboundSpi = spi.length === 4 ? spiNumber(spi) : 0
-  if (outboundSpi < SPI_MIN) throw new WireError('proposal.spi', 0, 'is no SPI of ESP or AH')
+  const outboundSpi = peersSpi(choice)
   return {
     ...{ child, role, proposal: settled(child.proposals[choice.index]!, choice), mode, udp: o.udp },
     ...{ inboundSpi: o.spi, outboundSpi, startedAt: o.startedAt },
@@ -232,6 +233,14 @@ function agree(
     lifeSeconds: undefined,
     lifeOctets: undefined,
   }
+}
+
+/** The SPI that the peer will receive on. @throws WireError */
+function peersSpi(choice: Choice): number {
+  const { spi } = choice.theirs
+  const number = spi.length === 4 ? spiNumber(spi) : 0
+  if (number < SPI_MIN) throw new WireError('proposal.spi', 0, 'is no SPI of ESP or AH')
+  return number
 }
 
 /** Runs what reads the peer's payloads: a key exchange that fails is a refusal like others. */

@@ -53,7 +53,7 @@ export function createChild(
   now: Millis,
   c: OwnContext,
 ): OwnOutcome {
-  const offer = offerChild(e.child, c.newSpi(), now, childContextOf(c))
+  const offer = offerChild(e.child, c.newSpi(e.child), now, childContextOf(c))
   if (isRefusal(offer))
     return { next: IDLE, effects: [{ do: 'child-failed', child: e.child, reason: offer.reason }] }
   const group = e.child.proposals.find((p) => p.group !== 0)?.group ?? 0

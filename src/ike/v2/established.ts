@@ -39,8 +39,17 @@ export interface EstablishedHost {
   readonly sa: NextIkeSa
   send(path: Path, message: Uint8Array): void
   tell(story: string, state: string): void
-  /** The IKE SA that takes this one's place, once it is promoted. @param held not yet: which one does is not decided */
-  next(now: Millis, keying: Keying, nat: NatState, path: Path, held: Established | undefined): NextIkeSa
+  /** The IKE SA that takes the predecessor's place, once it is promoted. */
+  next(now: Millis, keying: Keying, predecessor: Established): NextIkeSa
+}
+
+/** What the exchange that made an IKE SA has settled. */
+export interface AgreedIkeSa {
+  readonly keying: Keying
+  readonly nat: NatState
+  readonly path: Path
+  /** Lanes of the peer's data path. */
+  readonly peersLanes: number
 }
 
 /** UP: in use. REPLACED: another one is, and the peer deletes this one. CLOSING: we delete it. */
@@ -50,6 +59,7 @@ export type Phase = 'HELD' | 'UP' | 'REPLACED' | 'CLOSING' | 'CLOSED'
 export class Established {
   readonly keying: Keying
   readonly nat: NatState
+  readonly peersLanes: number
   readonly establishedAt: Millis
   readonly hardAt: Millis
   softAt: Millis | undefined
@@ -75,9 +85,7 @@ export class Established {
   constructor(
     now: Millis,
     host: EstablishedHost,
-    keying: Keying,
-    nat: NatState,
-    path: Path,
+    agreed: AgreedIkeSa,
     window: Window,
     predecessor?: Established,
   ) {
@@ -85,18 +93,19 @@ export class Established {
     const life = 1000 * owner.config.ikeLifetimeSeconds
     this.host = host
     this.owner = owner
-    this.keying = keying
-    this.nat = nat
-    this.path = path
+    this.keying = agreed.keying
+    this.nat = agreed.nat
+    this.path = agreed.path
+    this.peersLanes = agreed.peersLanes
     this.window = window
     this.phase = predecessor === undefined ? 'UP' : 'HELD'
     this.predecessor = predecessor
     this.heldUntil = predecessor && now + owner.limits.lingerUnsureMs
     this.establishedAt = now
-    this.softAt = now + life * softPart(keying.role, this.jitter())
+    this.softAt = now + life * softPart(agreed.keying.role, this.jitter())
     this.hardAt = now + life
     this.aliveAt = now
-    if (nat.local) this.keepaliveAt = now + owner.limits.keepaliveMs
+    if (agreed.nat.local) this.keepaliveAt = now + owner.limits.keepaliveMs
   }
 
   // What the manager asks for
@@ -363,7 +372,8 @@ export class Established {
       nat: this.nat,
       path: this.path,
       random: (length) => owner.env.random(length),
-      newSpi: () => owner.newSpi(),
+      peersLanes: this.peersLanes,
+      newSpi: (child) => owner.newSpi(child),
       newIkeSpi: () => owner.newIkeSpi(),
       keyShare: generateKeyShare,
     }
@@ -507,7 +517,7 @@ export class Established {
   // The IKE SA itself
 
   private rekeyed(now: Millis, keying: Keying, rival: NextIkeSa | undefined, stays: boolean): void {
-    const next = this.host.next(now, keying, this.nat, this.path, this)
+    const next = this.host.next(now, keying, this)
     this.owner.held(now, next)
     if (stays && this.phase === 'UP') {
       this.replaceBy(now, next)

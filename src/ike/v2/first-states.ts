@@ -24,6 +24,8 @@ import type { NatState } from './nat.js'
 export interface Capabilities {
   readonly prefersUdp: boolean
   readonly childless: boolean
+  /** Lanes of its data path; 1 when it says nothing. */
+  readonly lanes: number
 }
 
 /** After IKE_SA_INIT: everything that IKE_AUTH needs. */
@@ -93,12 +95,12 @@ export interface FirstContext {
   readonly messageId: number
   random(length: number): Uint8Array
   newIkeSpi(): Uint8Array
-  newSpi(): number
+  newSpi(child: ChildConfig): number
   keyShare(group: number): KeyShare
   /** Responder: the pre-shared key, the caller's from now on; undefined when there is none for this exchange. */
   takePsk(): Uint8Array | undefined
   /** The child that IKE_AUTH asks for; undefined when none is wanted now. */
-  firstChild(): ChildConfig | undefined
+  firstChild(peersLanes: number): ChildConfig | undefined
   /** Responder: the cookie that a first message has to come again with; undefined when it may go on. */
   challenge(ni: Uint8Array, cookie: Uint8Array | undefined): Uint8Array | 'refuse' | undefined
 }
@@ -114,6 +116,7 @@ export interface FirstResult {
   readonly keying: Keying
   readonly nat: NatState
   readonly path: Path
+  readonly peersLanes: number
   readonly initialContact: boolean
   readonly child: FirstChild | undefined
   /** Why the child that was asked for is none; `remove` names an SA that the peer has made of it. */

@@ -89,14 +89,18 @@ export class IkeSaV2 implements NextIkeSa {
     now: Millis,
     owner: IkeSaOwner,
     keying: Keying,
-    nat: NatState,
-    path: Path,
-    predecessor: Established | undefined,
+    predecessor: Established,
   ): IkeSaV2 {
     const sa = new IkeSaV2(now, owner, keying.role, keying.spiI)
     sa.state = { kind: 'ESTABLISHED' }
-    sa.up = new Established(now, sa.host(), keying, nat, path, sa.window, predecessor)
+    sa.logKeys(keying)
+    const { nat, path, peersLanes } = predecessor
+    sa.up = new Established(now, sa.host(), { keying, nat, path, peersLanes }, sa.window, predecessor)
     return sa
+  }
+
+  get peersLanes(): number {
+    return this.up?.peersLanes ?? 1
   }
 
   get stage(): Stage {
@@ -174,10 +178,11 @@ export class IkeSaV2 implements NextIkeSa {
       if ('message' in event) this.owner.refuse(now, 'unexpected')
       return
     }
-    const before = this.state.kind
-    const { next, effects } = t.run(this.state, event, now, this.context(now, event))
+    const before = this.state
+    const { next, effects } = t.run(before, event, now, this.context(now, event))
     this.state = next
-    if (before !== next.kind && next.kind !== 'IDLE') this.tell(t.story, next.kind)
+    if (before.kind !== next.kind && next.kind !== 'IDLE') this.tell(t.story, next.kind)
+    if ('keying' in next && !('keying' in before)) this.logKeys(next.keying)
     for (const e of effects) this.applyFirst(now, event, e)
   }
 
@@ -191,11 +196,11 @@ export class IkeSaV2 implements NextIkeSa {
       messageId: this.window.nextId,
       random: (length) => owner.env.random(length),
       newIkeSpi: () => owner.newIkeSpi(),
-      newSpi: () => owner.newSpi(),
+      newSpi: (child) => owner.newSpi(child),
       keyShare: generateKeyShare,
       takePsk: () => this.answering?.takePsk(),
-      firstChild: () => {
-        this.firstChild = owner.firstChild(now)
+      firstChild: (peersLanes) => {
+        this.firstChild = owner.firstChild(now, peersLanes)
         return this.firstChild
       },
       challenge: (ni, cookie) => this.challenge(now, event, ni, cookie),
@@ -241,7 +246,7 @@ export class IkeSaV2 implements NextIkeSa {
 
   private establish(now: Millis, r: FirstResult): void {
     if (this.window.isWaiting) this.window.finish()
-    const up = new Established(now, this.host(), r.keying, r.nat, r.path, this.window)
+    const up = new Established(now, this.host(), r, this.window)
     this.up = up
     this.firstChild = r.child?.agreed.child ?? this.firstChild
     this.owner.established(now, this, r.initialContact)
@@ -347,7 +352,7 @@ export class IkeSaV2 implements NextIkeSa {
       sa: this,
       send: (path, message) => this.send(path, message),
       tell: (story, state) => this.tell(story, state),
-      next: (now, keying, nat, path, held) => IkeSaV2.successor(now, owner, keying, nat, path, held),
+      next: (now, keying, predecessor) => IkeSaV2.successor(now, owner, keying, predecessor),
     }
   }
 
@@ -360,6 +365,14 @@ export class IkeSaV2 implements NextIkeSa {
       env.count('ike.send-failed')
       env.log('debug', 'ike: a message could not be sent', { peer: config.name, error: String(error) })
     }
+  }
+
+  private logKeys({ spiI, spiR, proposal, keys }: Keying): void {
+    this.owner.env.keyLog?.({
+      ...{ version: 2, initiatorSpi: spiI, responderSpi: spiR },
+      ...{ encryption: proposal.encryption.id, integrity: proposal.integrity },
+      ...{ ei: keys.ei, er: keys.er, ai: keys.ai, ar: keys.ar },
+    })
   }
 
   private tell(story: string, state: string): void {

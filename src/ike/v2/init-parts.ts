@@ -6,6 +6,7 @@ import { emitTyped } from '../../wire/ike/v2/bodies.js'
 import { parseChain } from '../../wire/ike/v2/chain.js'
 import { NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { Identity } from '../identity.js'
+import { lanesSaid, lanesVendors } from '../lanes.js'
 import type { Path } from '../path.js'
 import type { Capabilities, FirstContext, Received } from './first-states.js'
 import { natDetection } from './nat.js'
@@ -23,10 +24,14 @@ export function readClear(e: Received, rules: MessageRules): PayloadSet {
   return new PayloadSet(payloads, rules)
 }
 
-export const capabilitiesOf = (set: PayloadSet): Capabilities => ({
-  prefersUdp: set.all(PAYLOAD.VENDOR).some((body) => vendorOf(body) === 'PREFERS_UDP'),
-  childless: set.says(NOTIFY.CHILDLESS_IKEV2_SUPPORTED),
-})
+export function capabilitiesOf(set: PayloadSet): Capabilities {
+  const vendors = set.all(PAYLOAD.VENDOR)
+  return {
+    prefersUdp: vendors.some((body) => vendorOf(body) === 'PREFERS_UDP'),
+    childless: set.says(NOTIFY.CHILDLESS_IKEV2_SUPPORTED),
+    lanes: lanesSaid(vendors),
+  }
+}
 
 /** What we say of ourselves behind SA, KE and nonce. @param claims that our address is rewritten, to get ESP in UDP */
 export function aboutUs(
@@ -36,10 +41,11 @@ export function aboutUs(
   claims: boolean,
   c: FirstContext,
 ): PayloadInit[] {
-  if (c.peer.encapsulation === 'raw') return []
+  const natT = c.peer.encapsulation !== 'raw'
+  const vendors = [...(natT && c.prefersUdp ? [VENDOR_ID.PREFERS_UDP] : []), ...lanesVendors(c.peer)]
   return [
-    ...natDetection(spiI, spiR, path, claims),
-    ...(c.prefersUdp ? [{ type: PAYLOAD.VENDOR, body: VENDOR_ID.PREFERS_UDP }] : []),
+    ...(natT ? natDetection(spiI, spiR, path, claims) : []),
+    ...vendors.map((body) => ({ type: PAYLOAD.VENDOR, body })),
   ]
 }
 

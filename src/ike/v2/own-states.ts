@@ -93,8 +93,9 @@ export interface OwnContext {
   readonly keying: Keying
   readonly nat: NatState
   readonly path: Path
+  readonly peersLanes: number
   random(length: number): Uint8Array
-  newSpi(): number
+  newSpi(child: ChildConfig): number
   newIkeSpi(): Uint8Array
   keyShare(group: number): KeyShare
 }

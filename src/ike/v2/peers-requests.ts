@@ -66,8 +66,7 @@ function createChild(ike: Established, now: Millis, set: PayloadSet): Answer {
     return answer([{ type: PAYLOAD.NOTIFY, body }])
   }
   if (old?.closing) return notNow(ike, now)
-  const only = old === undefined ? owner.config.children : [old.agreed.child]
-  const made = answerCreate(set, now, only, ike.context())
+  const made = answerCreate(set, now, old?.agreed.child, ike.context())
   if (isRefusal(made)) {
     refused(ike, now, made)
     return answer([notify(made.notify, made.data)])
@@ -114,7 +113,7 @@ function rekey(ike: Established, now: Millis, set: PayloadSet): Answer {
     owner.refuse(now, error === undefined ? 'other-group-asked' : 'rekey-refused', error, fields)
     return answer(payloads)
   }
-  const next = ike.host.next(now, made.keying, ike.nat, ike.path, ike)
+  const next = ike.host.next(now, made.keying, ike)
   owner.held(now, next)
   if (own.kind === 'REKEYING') {
     owner.env.count('ike.simultaneous')
