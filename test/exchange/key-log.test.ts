@@ -31,4 +31,19 @@ describe('keys for a key log', () => {
     expect(b.env.keys).toHaveLength(1)
     expect(a.env.keys).not.toEqual(b.env.keys)
   })
+
+  test('IKEv2: both directions, and again for an IKE SA that takes the place of another', () => {
+    const { network, a, b } = twoIkes({ config: { version: 2, dynamicPsk: 'off' } })
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    a.ike.rekey(network.now, 'b')
+    network.runFor(500)
+    expect(a.env.keys).toHaveLength(2)
+    expect(b.env.keys).toEqual(a.env.keys)
+    expect(a.env.keys[0]).toMatchObject({ version: 2, encryption: 12, integrity: 12 })
+    const { responderSpi, ei } = a.env.keys[1] as { responderSpi: Uint8Array; ei: Uint8Array }
+    expect(a.peer.ikeSas[0]!.responderSpi).toBe(hex(responderSpi))
+    expect(ei).toHaveLength(16)
+    for (const { env } of [a, b]) expect(env.logged(hex(ei))).toBe(false)
+  })
 })

@@ -11,9 +11,9 @@ const inLanes = (count: number): ChildConfig[] =>
         childConfig({ policy: lanePolicy(1, index), lane: { index, count } }),
       )
 
-function ends(a: number, b: number, o: TwoIkes = {}) {
+function endsOf(version: 1 | 2, a: number, b: number, o: TwoIkes = {}) {
   const network = new VirtualNetwork(o)
-  const config = { dynamicPsk: 'off' as const, ...o.config }
+  const config = { version, dynamicPsk: 'off' as const, ...o.config }
   const peer = ikePeer({ ...config, children: inLanes(a) })
   const other = mirroredPeer({ ...peer, children: inLanes(b) })
   return {
@@ -35,7 +35,9 @@ function outboundLanes(from: IkeEnd, to: IkeEnd, lanes: number): (number | undef
   })
 }
 
-describe('CHILD_SAs for lanes', () => {
+describe.each([1, 2] as const)('CHILD_SAs for lanes, IKEv%i', (version) => {
+  const ends = (a: number, b: number, o?: TwoIkes) => endsOf(version, a, b, o)
+
   test.each([2, 4, 3])('%i at both ends: one for each, lane to lane', (n) => {
     const { network, a, b } = ends(n, n)
     for (let lane = 0; lane < n; lane++) a.ike.acquire(network.now, lanePolicy(1, lane))
@@ -158,7 +160,7 @@ describe('CHILD_SAs for lanes', () => {
   test('a child that starts by itself starts in the lanes that both have', () => {
     const start = (count: number) => inLanes(count).map((c) => ({ ...c, start: 'start' as const }))
     const network = new VirtualNetwork()
-    const peer = ikePeer({ dynamicPsk: 'off', children: start(4) })
+    const peer = ikePeer({ version, dynamicPsk: 'off', children: start(4) })
     const other = mirroredPeer({ ...peer, children: start(2) })
     const a = new IkeEnd(network, [peer], 'a')
     const b = new IkeEnd(network, [other], 'b')
