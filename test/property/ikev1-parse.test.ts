@@ -12,6 +12,7 @@ import { emitDelete, emitNotify, parseDelete, parseNotify } from '../../src/wire
 import { emitSa, parseSa, type SaPayload } from '../../src/wire/ike/v1/sa.js'
 import { convergence, type IkeEnd, twoIkes } from '../exchange/ike-ends.js'
 import { A, B } from '../exchange/prephase-ends.js'
+import { mutate, mutation } from './mutations.js'
 
 const octets = (max: number, min = 0) => fc.uint8Array({ minLength: min, maxLength: max })
 
@@ -119,28 +120,6 @@ test('random octets give values or WireError, nothing else', () => {
     { numRuns: 500 },
   )
 })
-
-/** What a hostile sender makes of a message. */
-const mutation = fc.record({
-  index: fc.nat(40),
-  flips: fc.array(fc.tuple(fc.nat(2_000), fc.integer({ min: 1, max: 255 })), { maxLength: 6 }),
-  cut: fc.option(fc.nat(600), { nil: undefined }),
-  tail: octets(40),
-  fixLength: fc.boolean(),
-  clear: fc.boolean(),
-})
-type Mutation = typeof mutation extends fc.Arbitrary<infer T> ? T : never
-
-function mutate(message: Uint8Array, m: Mutation): Uint8Array {
-  const kept = m.cut === undefined ? message : message.subarray(0, m.cut)
-  const out = new Uint8Array(kept.length + m.tail.length)
-  out.set(kept)
-  out.set(m.tail, kept.length)
-  for (const [at, bits] of m.flips) if (at < out.length) out[at]! ^= bits
-  if (m.clear && out.length > 19) out[19]! &= 0xfe
-  if (m.fixLength && out.length >= 28) new DataView(out.buffer).setUint32(24, out.length)
-  return out
-}
 
 function expectBounded(e: IkeEnd): void {
   const { halfOpenPerPeer, ikeSasPerPeer, childSasPerPolicy } = IKE_LIMITS
