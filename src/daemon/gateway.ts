@@ -285,11 +285,20 @@ export class Gateway {
   }
 
   /**
-   * Has new SAs negotiated in the place of the current ones, as when their time were over.
-   * @returns how many children have SAs to replace
+   * Has new SAs negotiated in the place of the current ones, as when their time were over: a child's, or without one the peer's
+   * IKE SA.
+   * @returns how many children, or IKE SAs, there are to replace
    * @throws ControlError
    */
   rekey(peer: string | undefined, child: string | undefined): number {
+    if (child === undefined) {
+      const [{ peer: name }] = this.chosen(peer, child) as [PolicySettings]
+      let found = false
+      this.drive((ike, now) => {
+        found = ike.rekey(now, name)
+      })
+      return found ? 1 : 0
+    }
     const ids = new Set(this.chosen(peer, child).map((p) => p.id))
     const current = this.running()
       .dataplane.status()

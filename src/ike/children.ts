@@ -163,10 +163,9 @@ export class ChildTable {
       this.renew(now, record)
   }
 
-  /** Asks for new ones in the place of all that are current, or of one child's. */
-  renewAll(now: Millis, child?: ChildConfig): void {
-    for (const r of this.records.filter((x) => x.state === 'CURRENT'))
-      if (child === undefined || r.agreed.child === child) this.renew(now, r)
+  /** Asks for new ones in the place of all that are current. */
+  renewAll(now: Millis): void {
+    for (const r of this.records.filter((x) => x.state === 'CURRENT')) this.renew(now, r)
   }
 
   /** Removes all, or those installed before a time. Nobody is told. */

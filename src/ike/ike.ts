@@ -264,16 +264,18 @@ export class Ike {
   }
 
   /**
-   * Renews the IKE SA with a peer, or the SA of one child, before its time. Nothing happens without one.
-   * @throws ConfigError for names that are not configured
+   * Renews the IKE SA with a peer before its time; for a child's SA there is `expire`.
+   * @returns whether there is one
+   * @throws ConfigError for a name that is not configured
    */
-  rekey(now: Millis, peerName: string, childName?: string): void {
+  rekey(now: Millis, peerName: string): boolean {
     this.now = now
     const peer = this.peerNamed(peerName)
-    const child = peer.config.children.find((c) => c.name === childName)
-    if (childName !== undefined && child === undefined)
-      throw new ConfigError(`peer ${peerName} has no child ${childName}`)
-    this.guard(now, peer, () => peer.rekey(now, child))
+    let found = false
+    this.guard(now, peer, () => {
+      found = peer.rekey(now)
+    })
+    return found
   }
 
   /**

@@ -116,12 +116,12 @@ export class Peer implements IkeSaOwner {
     this.pursue(now)
   }
 
-  /** Renews the IKE SA, or the SA of one child, before its time. Nothing happens without one. */
-  rekey(now: Millis, child: ChildConfig | undefined): void {
-    if (child !== undefined) return this.children.renewAll(now, child)
+  /** Renews the IKE SA before its time. @returns whether there is one */
+  rekey(now: Millis): boolean {
     const sa = this.sas.usable()
     if (sa?.renewsItself === false) this.begin(now, 'rekey')
     else sa?.renew(now)
+    return sa !== undefined
   }
 
   expire(now: Millis, e: SaExpiry): void {

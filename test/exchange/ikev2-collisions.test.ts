@@ -23,11 +23,25 @@ function up(seed: number | string, over: Parameters<typeof twoIkes>[0] = {}): Ik
 const peerOf = (e: IkeEnd): string => e.peer.peer
 
 type Wish = (e: IkeEnd, now: number) => void
+
+function renewChild(e: IkeEnd, now: number): void {
+  const spi = e.current()[0]?.outboundSpi
+  if (spi === undefined) return
+  e.ike.expire(now, {
+    direction: 'outbound',
+    protocol: 'esp',
+    spi,
+    policy: 1,
+    limit: 'soft',
+    cause: 'asked',
+  })
+}
+
 const WISHES = {
-  'renews the child': (e, now) => e.ike.rekey(now, peerOf(e), 'migration'),
-  'renews the IKE SA': (e, now) => e.ike.rekey(now, peerOf(e)),
+  'renews the child': renewChild,
+  'renews the IKE SA': (e, now) => void e.ike.rekey(now, peerOf(e)),
   'renews both': (e, now) => {
-    e.ike.rekey(now, peerOf(e), 'migration')
+    renewChild(e, now)
     e.ike.rekey(now, peerOf(e))
   },
   'ends the child': (e, now) => {

@@ -23,7 +23,10 @@ describe('a hostile network, IKEv2', () => {
         const { network, a, b } = ends
         a.ike.acquire(network.now, 1)
         network.runFor(500)
-        a.ike.rekey(network.now, 'b', 'migration')
+        a.ike.expire(network.now, {
+          ...{ direction: 'outbound', protocol: 'esp', spi: a.current()[0]!.outboundSpi, policy: 1 },
+          ...{ limit: 'soft', cause: 'asked' },
+        })
         b.ike.rekey(network.now, 'a')
         network.runFor(20_000)
         const sas = [...a.env.sas.keys(), ...b.env.sas.keys()]

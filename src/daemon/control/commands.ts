@@ -11,7 +11,7 @@ export interface Controlled {
   status(): GatewayStatus
   /** Resolves when the child is up. @throws ControlError when it is not within `timeoutMs` */
   initiate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void>
-  /** Begins to replace the child's SAs; returns how many children have some. @throws ControlError */
+  /** Begins to replace the child's SAs, or without a child the peer's IKE SA; returns how many there are. @throws ControlError */
   rekey(peer: string | undefined, child: string | undefined): number
   /** Resolves when the peer's SAs are gone. @throws ControlError when there are none */
   terminate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void>
