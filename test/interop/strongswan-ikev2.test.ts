@@ -180,6 +180,24 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
     expect(established(mine.log())).toBeGreaterThan(2)
   })
 
+  test('both begin at once: packets flow, and one IKE SA is left', { timeout: 120_000 }, async () => {
+    const [mine, swan] = await start(IKE, PFS)
+    const first = ping('a', 1)
+    try {
+      swan.swanctl('--initiate', '--child', 'interop')
+    } catch (error) {
+      // Ours was first: it has what it was asked for.
+      expect(String(error)).toContain('existing duplicate')
+    }
+    await first
+    flows()
+    // What was made too much goes when the other end is sure to have moved.
+    await mine.until('with one IKE SA', (s) => s.peers[0]!.ike!.sas.length === 1, 60_000)
+    await sleep(500)
+    expect(swan.swanctl('--list-sas').match(/ESTABLISHED/g)).toHaveLength(1)
+    flows()
+  })
+
   test('Deletes of CHILD_SA and IKE SA from strongSwan', { timeout: 60_000 }, async () => {
     const [mine, swan] = await start(IKE, PFS)
     flows()
