@@ -160,9 +160,18 @@ export class Gateway {
 
   /** Has the CHILD_SAs negotiated anew, as `swanctl --rekey --child migration` does. */
   async rekey(child = 'migration'): Promise<void> {
+    await this.ask({ child })
+  }
+
+  /** Has the IKE SA negotiated anew, as `swanctl --rekey --ike NAME` does. */
+  async rekeyIke(): Promise<void> {
+    await this.ask({ ike: `dom0-${other(this.side)}` })
+  }
+
+  private async ask(rekey: Readonly<Record<string, string>>): Promise<void> {
     const client = await ControlClient.connect(controlSocket(this.lab, this.side))
     try {
-      await client.request('rekey', { child })
+      await client.request('rekey', rekey)
     } finally {
       client.close()
     }
