@@ -5,18 +5,21 @@ import { dirname, join } from 'node:path'
 import { atEnd } from './cleanup.js'
 import { addNamespace, deleteNamespaces, deleteStale, folderPrefix, labPrefix } from './namespaces.js'
 import { offloadsOff } from './offloads.js'
+import { makeRouter, ROUTER, type RouterOptions } from './router.js'
 import { ipBatch, run } from './run.js'
 import { Wire } from './wire/wire.js'
 
 /** `forwarder`: a process of ours passes every frame on, and can look at it and change it. `bridge`: the kernel passes on,
- * the process looks. `cable`: one veth pair, nobody looks; for measuring. */
-export type WireKind = 'forwarder' | 'bridge' | 'cable'
+ * the process looks. `cable`: one veth pair, nobody looks; for measuring. `router`: the kernel forwards IP packets. */
+export type WireKind = 'forwarder' | 'bridge' | 'cable' | 'router'
 export type Side = 'a' | 'b'
 
 export interface LabOptions {
   readonly wire?: WireKind
   /** Of the underlay. Default 1500. */
   readonly mtu?: number
+  /** For the wire of that kind. Default: it forwards all that the underlay carries. */
+  readonly router?: RouterOptions
 }
 
 export interface HostAddresses {
@@ -60,8 +63,10 @@ export class Lab {
     })
     try {
       for (const name of names) addNamespace(name)
-      this.connect(options.wire ?? 'forwarder')
+      const kind = options.wire ?? 'forwarder'
+      this.connect(kind)
       this.offloadsLeft = (['a', 'b'] as const).flatMap((side) => this.hostAddresses(side))
+      if (kind === 'router') this.route(options.router ?? { mtu: this.mtu })
     } catch (error) {
       this.dispose()
       throw error
@@ -73,7 +78,7 @@ export class Lab {
     const lab = new Lab(options)
     const kind = options.wire ?? 'forwarder'
     try {
-      if (kind !== 'cable')
+      if (kind === 'forwarder' || kind === 'bridge')
         lab.link = await Wire.start(lab.wireNamespace, {
           devices: ['to-a', 'to-b'],
           mtu: lab.mtu,
@@ -94,9 +99,9 @@ export class Lab {
     return `${this.prefix}wire`
   }
 
-  /** The wire's process. @throws Error for a cable, on which nobody sits */
+  /** The wire's process. @throws Error for a cable or a router, on which nobody sits */
   get wire(): Wire {
-    if (!this.link) throw new Error('a cable has no process')
+    if (!this.link) throw new Error('a cable or a router has no process')
     return this.link
   }
 
@@ -121,7 +126,8 @@ export class Lab {
     }
     const ip = (text: string): string => run('ip', text.split(' '))
     // Nothing of the wire's own shall be on the wire.
-    run('ip', ['netns', 'exec', wire, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6'])
+    if (kind !== 'router')
+      run('ip', ['netns', 'exec', wire, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6'])
     ip(`link add underlay netns ${a} type veth peer name to-a netns ${wire}`)
     ip(`link add underlay netns ${b} type veth peer name to-b netns ${wire}`)
     const { mtu } = this
@@ -146,6 +152,18 @@ export class Lab {
       `address add ${v6}/64 dev underlay nodad`,
     ])
     return offloadsOff(this.namespace(side), 'underlay')
+  }
+
+  private route(options: RouterOptions): void {
+    const hosts = (['a', 'b'] as const).map((side) => ({ device: `to-${side}`, ...ADDRESSES[side] }))
+    makeRouter(this.wireNamespace, options, hosts)
+    for (const side of ['a', 'b'] as const)
+      ipBatch(this.namespace(side), [
+        `route add ${ROUTER.v4}/32 dev underlay`,
+        `route add ${ROUTER.v6}/128 dev underlay`,
+        `route add ${ADDRESSES[other(side)].v4}/32 via ${ROUTER.v4} dev underlay`,
+        `route add ${ADDRESSES[other(side)].v6}/128 via ${ROUTER.v6} dev underlay`,
+      ])
   }
 
   /** Gives the hosts their migration addresses without protection: plain routes over the underlay. */
