@@ -5,6 +5,7 @@ import {
   icmpv6TypeIn,
   inputDeviceIs,
   inputDeviceIsNot,
+  laterFragment,
   markIs,
   type NftExpression,
   outputDeviceIs,
@@ -123,6 +124,7 @@ function packetsOfPeers(config: GatewayConfig): NftRule[] {
         ...addressIn('destination', local, local),
       ]
       return [
+        ...(remote.length === 16 ? [pass(`later fragments of ${name}`, [...from, ...laterFragment])] : []),
         pass(`ESP of ${name}`, [...from, ...protocolIs(ESP)]),
         pass(`AH of ${name}`, [...from, ...protocolIs(AH)]),
         // A NAT may have changed the source port.

@@ -1,7 +1,7 @@
 import type { EngineReport } from '../crypto/select.js'
 import type { EngineName } from '../crypto/types.js'
 import { DROP_NAMES } from '../ipsec/drop.js'
-import type { PathMtu, Way } from '../ipsec/path-mtu.js'
+import { mergePaths, type PathMtu, type Way } from '../ipsec/path-mtu.js'
 import { closeFd } from '../net/fd.js'
 import { sendDatagram } from '../net/open-socket.js'
 import { laneOfPolicy, lanePolicy } from '../sadb/lane-policy.js'
@@ -164,10 +164,10 @@ export class Dataplane implements Sadb {
         this.forget(message.key)
         return this.listener.refused(message.key, message.reason)
       case 'pathMtu':
-        this.paths = message.paths
+        this.paths = this.lanes.length === 1 ? message.paths : this.merged(message.paths)
         // A router's message quotes the SA of one lane; the path is the same for all.
         this.postOthers(lane, { op: 'paths', paths: message.paths })
-        return this.listener.pathMtu(message.paths)
+        return this.listener.pathMtu(this.paths)
       case 'stepBack':
         // They have one device.
         if (message.tunOffloads !== undefined)
@@ -176,6 +176,10 @@ export class Dataplane implements Sadb {
         this.features = { ...this.features, [message.feature]: false }
         return this.listener.stepBack(message.feature, message.reason)
     }
+  }
+
+  private merged(paths: readonly PathMtu[]): PathMtu[] {
+    return mergePaths(performance.timeOrigin + performance.now(), this.paths, paths)
   }
 
   private postAll(message: ToLane): void {

@@ -9,7 +9,9 @@ import { ACQUIRE, DROP } from '../ipsec/drop.js'
 import { Inbound, REBUILD_SLACK } from '../ipsec/inbound.js'
 import { FRAGMENT_HEADER_ROOM, Ipv4Fragmenter } from '../ipsec/ipv4-fragmenter.js'
 import { Outbound } from '../ipsec/outbound.js'
+import { OuterFragmenter } from '../ipsec/outer-fragmenter.js'
 import { PathMtus } from '../ipsec/path-mtu.js'
+import { REASSEMBLY_ROOM, Reassembler } from '../ipsec/reassembler.js'
 import { createInboundSa, createOutboundSa, type OutboundSa } from '../ipsec/sa.js'
 import { SA_CELLS } from '../ipsec/sa-use.js'
 import { Sad } from '../ipsec/sad.js'
@@ -62,23 +64,20 @@ const TUN_OCTETS = 512 * 1024
 const OUT_ROOM = 1 << 20
 /** Room that one sealed packet may need: the largest IP packet there is. */
 const SEALED_MAX = 65_600
+/** Room behind that for the same packet in fragments, headers and all. */
+const FRAGMENTS_MAX = SEALED_MAX + 8_192
 /**
- * A slot of a UDP socket with GRO holds 64 KiB; other sockets bring one packet a slot, jumbo frames included. There are as
- * many of the large ones: on a device that joins nothing each of them holds one packet as well.
+ * A slot holds 64 KiB: datagrams that were joined, or one packet that came in fragments. On a device that joins nothing each slot
+ * has one packet, so there are many; they are touched only as far as packets reach.
  */
-const GRO_SLOTS = 64
-const GRO_SLOT = 65_536
-const PLAIN_SLOTS = 64
-const PLAIN_SLOT = 9_600
+const SLOTS = 64
+const SLOT = 65_536
 const ICMP_SLOTS = 8
 const ICMP_SLOT = 2_048
 /** Octets in front of each slot: headers that are made for what has none (IPv6, vnet) go there. */
 const HEAD_ROOM = 64
 /** Inner packets of UDP-encapsulated transport mode, of one batch: the kernel joins at most 64 datagrams a slot. */
-const REBUILD_ROOM = Math.max(
-  GRO_SLOTS * (GRO_SLOT + 64 * REBUILD_SLACK),
-  PLAIN_SLOTS * (PLAIN_SLOT + REBUILD_SLACK),
-)
+const REBUILD_ROOM = SLOTS * (SLOT + 64 * REBUILD_SLACK)
 /** IKE messages handed to the main thread each HOUSEKEEPING_MS; more are dropped and counted. */
 const IKE_BUDGET = 256
 /** ICMP messages looked at in the same time. */
@@ -138,6 +137,8 @@ export class Lane {
   private readonly pathMtus: PathMtus
   private readonly oversize: Oversize
   private readonly fragmenter: Ipv4Fragmenter
+  private readonly outerFragmenter: OuterFragmenter
+  private readonly reassembler: Reassembler
   /** MTU of the TUN device; 0 = not told yet. */
   private tunMtu = 0
   private readonly routes = new Map<OutboundSa, Route>()
@@ -177,8 +178,10 @@ export class Lane {
     const tunAt = plan.take(64 + TUN_PACKET_MAX + TAIL_ROOM) + 64
     const oversizeAt = plan.take(OVERSIZE_ROOM)
     const fragmentHeader = plan.take(FRAGMENT_HEADER_ROOM)
+    const outerFragmentHeader = plan.take(FRAGMENT_HEADER_ROOM)
+    const reassemblyAt = plan.take(REASSEMBLY_ROOM)
     const pendingAt = plan.take(pendingRoom + TAIL_ROOM)
-    this.outBase = plan.take(OUT_ROOM + SEALED_MAX)
+    this.outBase = plan.take(OUT_ROOM + SEALED_MAX + FRAGMENTS_MAX)
     this.out = this.outBase
     const rebuildAt = plan.take(REBUILD_ROOM)
     const slots = options.sockets.map((spec) => plan.take(slotsOf(spec) * strideOf(spec)))
@@ -205,6 +208,9 @@ export class Lane {
     this.pathMtus = new PathMtus(this.slab, this.sad)
     this.oversize = new Oversize(this.slab, oversizeAt, (at, length) => this.writer.writeOne(at, length))
     this.fragmenter = new Ipv4Fragmenter(this.slab, fragmentHeader)
+    const identification = randomBytes(4).readUInt32BE()
+    this.outerFragmenter = new OuterFragmenter(this.slab, outerFragmentHeader, identification)
+    this.reassembler = new Reassembler(this.slab, reassemblyAt)
 
     const queue = (fd: number): TunQueue => new NativeTunQueue(fd, options.tun.vnetHeader, this.slab)
     this.handOver = new HandOver(this.slab, this.counters, options.outboxFds.map(queue))
@@ -317,16 +323,19 @@ export class Lane {
   /**
    * Seals a packet, or all the segments of a large one, into the out area.
    * @param segmentSize transport octets a segment; 0 = the packet is one
+   * @param gathered it came in fragments, and may go in fragments
    */
-  private protect(at: number, available: number, segmentSize: number): void {
+  private protect(at: number, available: number, segmentSize: number, gathered = false): void {
     const length = this.outbound.lookup(at, available)
+    if (length !== DROP.MALFORMED_INNER && this.outbound.isPiece()) return this.gather(at)
     if (length === ACQUIRE) return this.hold(this.outbound.policy, at, available, segmentSize)
     if (length < 0) return this.drop(length)
     const sa = this.outbound.sa!
     const route = this.routes.get(sa)!
     let size = segmentSize
     if (length > sa.innerMtu) {
-      size = this.oversize.judge(at, this.outbound.packet, sa.innerMtu, segmentSize)
+      const { packet } = this.outbound
+      size = gathered ? 0 : this.oversize.judge(at, packet, sa.innerMtu, segmentSize, sa.wantsWhole)
       if (size === FRAGMENT) return this.sealFragments(sa, route, at, length)
       if (size < 0) return this.drop(size)
     }
@@ -342,6 +351,14 @@ export class Lane {
     }
     this.vnetFaults.succeeded()
     while (segmenter.next()) this.seal(sa, route, segmenter.at, segmenter.length)
+  }
+
+  /** A fragment of a packet that can be protected whole only. */
+  private gather(at: number): void {
+    const { reassembler, outbound } = this
+    const length = reassembler.add(at, outbound.packet, this.nowMs)
+    if (length < 0) this.drop(length)
+    else if (length > 0) this.protect(reassembler.at, length, 0, true)
   }
 
   private sealFragments(sa: OutboundSa, route: Route, at: number, length: number): void {
@@ -366,8 +383,22 @@ export class Lane {
     const n = route.whole ? outbound.seal(sa, at, length, out) : outbound.sealPayload(sa, at, length, out)
     if (n < 0) return this.drop(n)
     if (!route.whole) route.queue.useDf(outbound.df)
+    else if (n > sa.pathMtu) return this.pushFragments(sa, route, n)
     route.queue.push(out, n, route.destination, outbound.tos)
     this.out = out + n
+    if (this.out > this.outBase + OUT_ROOM) this.flushOut()
+  }
+
+  /** A sealed packet of `length` octets that is larger than the path. The kernel fragments no packet that has its header. */
+  private pushFragments(sa: OutboundSa, { queue, destination }: Route, length: number): void {
+    const { outerFragmenter, outbound, out } = this
+    if (!outerFragmenter.begin(out, length, sa.pathMtu)) return this.drop(DROP.TOO_BIG)
+    let to = out + length
+    for (let n = outerFragmenter.next(to); n > 0; n = outerFragmenter.next(to)) {
+      queue.push(to, n, destination, outbound.tos)
+      to += n
+    }
+    this.out = to
     if (this.out > this.outBase + OUT_ROOM) this.flushOut()
   }
 
@@ -542,7 +573,7 @@ export class Lane {
         this.tunOffloads = Math.min(this.tunOffloads, message.bits)
         return
       case 'paths':
-        this.pathMtus.learnt(message.paths)
+        this.pathMtus.learnt(this.nowMs, message.paths)
         return this.refit()
       case 'stop':
         this.stopping = true
@@ -651,6 +682,8 @@ export class Lane {
     if (this.pathMtus.expire(this.nowMs)) this.pathsChanged()
     const expired = this.pending.expire(this.nowMs)
     if (expired > 0) this.drop(DROP.PENDING_EXPIRED, expired)
+    const incomplete = this.reassembler.expire(this.nowMs)
+    if (incomplete > 0) this.drop(DROP.FRAGMENTS_LOST, incomplete)
     this.sendDummies()
     for (const sa of this.sad) {
       const expiry = sa.expiry(this.nowMs)
@@ -660,9 +693,8 @@ export class Lane {
 }
 
 const isIcmp = (s: SocketSpec): boolean => s.protocol === ICMP || s.protocol === ICMPV6
-const slotsOf = (s: SocketSpec): number => (isIcmp(s) ? ICMP_SLOTS : s.gro ? GRO_SLOTS : PLAIN_SLOTS)
-const strideOf = (s: SocketSpec): number =>
-  HEAD_ROOM + (isIcmp(s) ? ICMP_SLOT : s.gro ? GRO_SLOT : PLAIN_SLOT)
+const slotsOf = (s: SocketSpec): number => (isIcmp(s) ? ICMP_SLOTS : SLOTS)
+const strideOf = (s: SocketSpec): number => HEAD_ROOM + (isIcmp(s) ? ICMP_SLOT : SLOT)
 
 /** True for the codes of a datagram that no peer has sent. */
 const isForeign = (code: number): boolean =>

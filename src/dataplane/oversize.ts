@@ -39,13 +39,14 @@ export class Oversize {
    * @param p the packet at `at`, parsed
    * @param mtu largest packet that goes through
    * @param segmentSize transport octets a segment; 0 = the packet is one
+   * @param whole the SA takes no fragments: what may be cut is protected as it is, and cut afterwards
    * @returns the segment size to use, FRAGMENT, or DROP.TOO_BIG; after the latter the sender was told, if that may be
    */
-  judge(at: number, p: IpPacket, mtu: number, segmentSize: number): number {
+  judge(at: number, p: IpPacket, mtu: number, segmentSize: number, whole = false): number {
     const limit = p.version === 6 ? Math.max(IPV6_MTU_MIN, mtu) : mtu
     if (segmentSize === 0) {
       if (p.length <= limit) return 0
-      if (p.version === 4 && (ipv4Fragment(this.slab.bytes, at) & IPV4_DF) === 0) return FRAGMENT
+      if (p.version === 4 && (ipv4Fragment(this.slab.bytes, at) & IPV4_DF) === 0) return whole ? 0 : FRAGMENT
       this.tell(at, p, limit)
       return DROP.TOO_BIG
     }
@@ -63,7 +64,7 @@ export class Oversize {
 
   private tell(at: number, p: IpPacket, mtu: number): void {
     const b = this.slab.bytes
-    if (this.left === 0 || !mayBeTold(b, at)) return
+    if (this.left === 0 || !mayBeTold(b, at, p)) return
     this.left--
     const n =
       p.version === 4

@@ -61,7 +61,7 @@ export class TxQueue {
     return this.gso
   }
 
-  /** Whether the IPv4 packets that are pushed from now on may be fragmented. What is queued leaves first. */
+  /** Whether the packets that are pushed from now on must not be fragmented. What is queued leaves first. */
   useDf(df: boolean): void {
     if (df === this.df) return
     this.flush()

@@ -69,6 +69,8 @@ export const DROP = {
   ICMP_IGNORED: -31,
   /** The lane that has the SA for this lane's packets does not keep up. */
   LANE_BUSY: -32,
+  /** Fragments that only as a whole packet could be protected: some are missing, or they do not fit together. */
+  FRAGMENTS_LOST: -33,
 } as const
 
 export type DropName = keyof typeof DROP

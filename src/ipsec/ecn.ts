@@ -8,6 +8,9 @@ const CE = 3
 /** The two bits of a TOS or traffic class octet. */
 export const ECN_MASK = 3
 
+/** The other six (RFC 2474). */
+export const DSCP_MASK = 0xfc
+
 /**
  * ECN field of the packet that leaves the tunnel.
  * @param inner TOS or traffic class octet of the inner packet @param outer of the outer one

@@ -33,7 +33,7 @@ import {
 } from '../wire/udp.js'
 import { openAh } from './ah.js'
 import { DROP } from './drop.js'
-import { decapsulatedEcn, ECN_MASK } from './ecn.js'
+import { DSCP_MASK, decapsulatedEcn, ECN_MASK } from './ecn.js'
 import { espHeaderRoom, openEsp } from './esp.js'
 import { headersLength, ipv6FindIpsec, nextHeaderAt } from './ip-headers.js'
 import { OUTER_TTL } from './outer-header.js'
@@ -313,9 +313,13 @@ export class Inbound {
     if (!packet.parse(b, at, available) || packet.version !== (next === NEXT_IPIP ? 4 : 6))
       return this.refused(sa, DROP.MALFORMED_INNER)
     if (!this.selected(sa)) return this.refused(sa, DROP.SELECTOR_MISMATCH)
-    const ecn = decapsulatedEcn(packet.tos, outerTos)
-    if (ecn < 0) return this.refused(sa, DROP.ECN_DROP)
-    const tos = (packet.tos & ~ECN_MASK) | ecn
+    let { tos } = packet
+    if ((sa.tosIn & ECN_MASK) !== 0) {
+      const ecn = decapsulatedEcn(tos, outerTos)
+      if (ecn < 0) return this.refused(sa, DROP.ECN_DROP)
+      tos = (tos & DSCP_MASK) | ecn
+    }
+    if ((sa.tosIn & DSCP_MASK) !== 0) tos = (outerTos & DSCP_MASK) | (tos & ECN_MASK)
     if (tos !== packet.tos) {
       if (packet.version === 4) setIpv4Tos(b, at, tos)
       else setIpv6TrafficClass(b, at, tos)

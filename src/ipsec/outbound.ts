@@ -52,7 +52,7 @@ export class Outbound {
   protectedAt = 0
   /** DSCP and ECN of its outer header, for sockets that write the header themselves. */
   tos = 0
-  /** The same for its DF bit, IPv4. */
+  /** The same for its DF bit; IPv6: whether its socket is to send it in one piece. */
   df = false
 
   private readonly slab: Slab
@@ -100,6 +100,11 @@ export class Outbound {
     this.flows.remember(sa)
     this.sa = sa
     return packet.length
+  }
+
+  /** True when the packet looked up last is a fragment whose packet can be protected whole only (see Spd.wantsWhole). */
+  isPiece(): boolean {
+    return this.packet.fragment && this.spd.wantsWhole(this.slab.view, this.packet)
   }
 
   /** What was negotiated may be narrower than the policy; in transport mode the SA's ends are the packet's ends. */
@@ -155,7 +160,7 @@ export class Outbound {
     if (sa.outer.length + espLength(sa.esp!, length - headers + tfc) > maximumOf(sa.outer.version))
       return DROP.TOO_LONG
     this.protectedAt = dst
-    this.tos = tosOf(b, at, version)
+    this.tos = tosOf(b, at, version) & sa.tosOut
     this.df = this.outerDf(sa, at, length, version)
     const n = sealEsp(sa, this.slab, at + headers, length - headers, dst, next, tfc)
     if (n > 0) sa.use.count(length, this.nowMs)
@@ -189,7 +194,7 @@ export class Outbound {
     // Read before sealing: in place, the inner header is ciphertext afterwards.
     const b = this.slab.bytes
     const version = ipVersion(b, at)
-    const tos = tosOf(b, at, version)
+    const tos = tosOf(b, at, version) & sa.tosOut
     const df = this.outerDf(sa, at, length, version)
     const esp = dst + outer.length
     const n = sealEsp(sa, this.slab, at, length, esp, version === 4 ? IPIP : IPV6_IN_IP, tfc)
@@ -207,7 +212,7 @@ export class Outbound {
     const total = outer.length + ahOctets + length
     if (total > maximumOf(outer.version)) return DROP.TOO_LONG
     const version = ipVersion(b, at)
-    const tos = tosOf(b, at, version)
+    const tos = tosOf(b, at, version) & sa.tosOut
     const df = this.outerDf(sa, at, length, version)
     const payload = dst + outer.length + ahOctets
     if (payload !== at) b.copyWithin(payload, at, at + length)
@@ -272,10 +277,12 @@ export class Outbound {
 
   private outerDf(sa: OutboundSa, at: number, length: number, version: number): boolean {
     const { df } = sa.handling
-    // Too big for the path, and sent all the same: an IPv6 packet of up to 1280 octets, which every link must carry.
+    // Too big for the path, and sent all the same: an IPv6 packet of up to 1280 octets, which every link must carry, or one that
+    // has to stay whole.
     if (length > sa.innerMtu) return false
     if (df !== 'copy') return df === 'set'
-    return version !== 4 || (ipv4Fragment(this.slab.bytes, at) & IPV4_DF) !== 0
+    // There is no such bit in IPv6: what the inner packet says of itself is nothing to the outer one.
+    return sa.outer.version === 6 || version !== 4 || (ipv4Fragment(this.slab.bytes, at) & IPV4_DF) !== 0
   }
 
   /** 1 to 65535 in turn: the kernel would replace a zero, and AH covers the field. */

@@ -1,3 +1,4 @@
+import { onesComplementSum } from '../bytes/checksum.js'
 import type { Slab } from '../bytes/slab.js'
 import { AH } from '../wire/ah.js'
 import { ESP } from '../wire/esp.js'
@@ -49,7 +50,8 @@ export class PathMtus {
   /**
    * An ICMP message.
    * @param at a whole IPv4 packet of `length` octets, as a raw socket gives it
-   * @returns the path that became smaller, DROP.ICMP_IGNORED, or 0 for a message of another kind, which is not meant for us
+   * @returns the path that became smaller; 0 for a message that says nothing new, or is of another kind and not meant for us;
+   *   DROP.ICMP_IGNORED for one that quotes no SA, or cannot be
    */
   reportedV4(nowMs: number, at: number, length: number): PathMtu | typeof DROP.ICMP_IGNORED | 0 {
     const b = this.slab.bytes
@@ -57,6 +59,9 @@ export class PathMtus {
     const icmp = at + ipv4HeaderLength(b, at)
     const end = at + length
     if (icmp + 2 <= end && !isTooBig(b, icmp)) return 0
+    // The kernel leaves the checksum to whoever listens; of ICMPv6 it looks at it itself.
+    if (icmp + ICMP_HEADER_LEN > end || onesComplementSum(b, icmp, end - icmp, 0) !== 0xffff)
+      return DROP.ICMP_IGNORED
     const mtu = icmpTooBig(b, icmp, end - icmp)
     const quoted = icmp + ICMP_HEADER_LEN
     if (mtu < PATH_MTU_MIN_V4 || quoted + IPV4_HEADER_LEN > end || ipVersion(b, quoted) !== 4)
@@ -70,7 +75,7 @@ export class PathMtus {
    * An ICMPv6 message.
    * @param at the ICMPv6 header: a raw socket gives no IPv6 header; `length` octets from there on
    */
-  reportedV6(nowMs: number, at: number, length: number): PathMtu | typeof DROP.ICMP_IGNORED {
+  reportedV6(nowMs: number, at: number, length: number): PathMtu | typeof DROP.ICMP_IGNORED | 0 {
     const b = this.slab.bytes
     const mtu = icmpv6TooBig(b, at, length)
     const quoted = at + ICMP_HEADER_LEN
@@ -112,11 +117,17 @@ export class PathMtus {
     return true
   }
 
-  private lower(nowMs: number, sa: OutboundSa | undefined, mtu: number): PathMtu | typeof DROP.ICMP_IGNORED {
+  private lower(
+    nowMs: number,
+    sa: OutboundSa | undefined,
+    mtu: number,
+  ): PathMtu | typeof DROP.ICMP_IGNORED | 0 {
     if (!sa) return DROP.ICMP_IGNORED
     const { remote } = sa.info
     const name = formatIp(remote)
     const known = this.paths.get(name)
+    // Packets that were on the way already: each of them is answered.
+    if (mtu === known?.mtu) return 0
     if (mtu >= Math.min(known?.mtu ?? Infinity, this.ways.get(name) ?? Infinity)) return DROP.ICMP_IGNORED
     if (!known && this.paths.size >= PATHS_MAX) return DROP.ICMP_IGNORED
     const path: PathMtu = { remote, mtu, untilMs: nowMs + AGE_MS }
@@ -125,10 +136,11 @@ export class PathMtus {
     return path
   }
 
-  /** Takes over what another lane knows. */
-  learnt(paths: readonly PathMtu[]): void {
+  /** Takes over what another lane has learnt, beside what this one knows. */
+  learnt(nowMs: number, paths: readonly PathMtu[]): void {
+    const all = mergePaths(nowMs, this.list(), paths)
     this.paths.clear()
-    for (const path of paths.slice(0, PATHS_MAX)) this.paths.set(formatIp(path.remote), path)
+    for (const path of all) this.paths.set(formatIp(path.remote), path)
     this.applyAll()
   }
 
@@ -164,4 +176,16 @@ export class PathMtus {
   list(): PathMtu[] {
     return [...this.paths.values()]
   }
+}
+
+/** What two lanes know, together: of each path the smaller MTU, while it holds. PATHS_MAX at most. */
+export function mergePaths(nowMs: number, some: readonly PathMtu[], more: readonly PathMtu[]): PathMtu[] {
+  const all = new Map<string, PathMtu>()
+  for (const path of [...some, ...more]) {
+    const name = formatIp(path.remote)
+    const known = all.get(name)
+    if (path.untilMs <= nowMs || (known ? known.mtu <= path.mtu : all.size >= PATHS_MAX)) continue
+    all.set(name, path)
+  }
+  return [...all.values()]
 }

@@ -9,9 +9,10 @@ import {
   type SaSpec,
 } from '../sadb/sa-spec.js'
 import { IPV4_HEADER_LEN, IPV4_TOTAL_MAX } from '../wire/ipv4.js'
-import { IPV6_HEADER_LEN } from '../wire/ipv6.js'
+import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX } from '../wire/ipv6.js'
 import type { AhTransform } from './ah-transform.js'
 import { createAhTransform, createEspTransform } from './create-transform.js'
+import { DSCP_MASK, ECN_MASK } from './ecn.js'
 import type { EspTransform } from './esp-transform.js'
 import { type OuterHeader, outerHeader } from './outer-header.js'
 import { type EncapsulationShape, innerMtu } from './overhead.js'
@@ -63,6 +64,9 @@ abstract class Sa {
   readonly handling: PacketHandling
   /** Largest inner packet that the way carries, as far as it is known, the TUN device's MTU included. */
   fits = IPV4_TOTAL_MAX
+  /** Bits of TOS or traffic class that are copied outwards, and inwards; in transport mode there is one header. */
+  readonly tosOut: number
+  readonly tosIn: number
   private readonly local: SelectorSet
   private readonly remote: SelectorSet
 
@@ -74,12 +78,22 @@ abstract class Sa {
     this.tunnel = spec.mode === 'tunnel'
     this.esn = spec.esn
     this.handling = options.handling ?? DEFAULT_HANDLING
+    const { dscp, ecn } = this.handling
+    const tosBits = (way: 'in' | 'out'): number =>
+      (dscp === way || dscp === 'both' ? DSCP_MASK : 0) | (ecn ? ECN_MASK : 0)
+    this.tosOut = this.tunnel ? tosBits('out') : 0xff
+    this.tosIn = tosBits('in')
     this.local = new SelectorSet(spec.localTs)
     this.remote = new SelectorSet(spec.remoteTs)
     this.use = new SaUse(spec.lifetime, options.nowMs, options.cells ?? new Float64Array(SA_CELLS))
     this.esp =
       spec.protocol === 'esp' ? createEspTransform(spec, engines, slab, ivSaltOf(options)) : undefined
     this.ah = spec.protocol === 'ah' ? createAhTransform(spec, engines, slab) : undefined
+  }
+
+  /** Fragments cannot go by it: transport mode, and selectors with ports, which later fragments do not have (RFC 4301 section 7). */
+  get wantsWhole(): boolean {
+    return !this.tunnel || this.local.hasPorts || this.remote.hasPorts
   }
 
   /** Largest MSS for a TCP connection of that IP version; 0 = whatever its ends want. */
@@ -127,6 +141,8 @@ export class OutboundSa extends Sa {
   readonly outer: OuterHeader
   /** Largest inner packet that fits the path MTU (RFC 4301 section 8.2.1); without limit while nothing was learnt. */
   innerMtu = IPV4_TOTAL_MAX
+  /** Largest outer packet that the path carries, as far as it is known. */
+  pathMtu = IPV6_TOTAL_MAX
   private readonly shape: EncapsulationShape
   private readonly sequence = new Uint32Array(2)
 
@@ -146,6 +162,7 @@ export class OutboundSa extends Sa {
 
   /** @param mtu of the way to the peer, as a router told it; 0 = not known */
   pathMtuIs(mtu: number): void {
+    this.pathMtu = mtu === 0 ? IPV6_TOTAL_MAX : mtu
     this.innerMtu = mtu === 0 ? IPV4_TOTAL_MAX : innerMtu(mtu, this.shape)
   }
 

@@ -19,12 +19,15 @@ const STRIDE = 12
 export class SelectorSet {
   private readonly words: Uint32Array
   private readonly count: number
+  /** Some selector is limited to ports, so that later fragments match it not. */
+  readonly hasPorts: boolean
 
   constructor(selectors: readonly TrafficSelector[]) {
     if (selectors.length > SELECTORS_MAX)
       throw new InternalError(`${selectors.length} traffic selectors, at most ${SELECTORS_MAX}`)
     this.count = selectors.length
     this.words = new Uint32Array(selectors.length * STRIDE)
+    this.hasPorts = selectors.some((ts) => ts.startPort !== 0 || ts.endPort !== ANY_PORT)
     for (const [i, ts] of selectors.entries()) {
       const w = i * STRIDE
       if (ts.start.length !== ts.end.length || (ts.start.length !== 4 && ts.start.length !== 16))

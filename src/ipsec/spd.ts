@@ -1,6 +1,6 @@
 import { InternalError } from '../errors.js'
 import type { PacketHandling, PolicySpec } from '../sadb/sa-spec.js'
-import type { IpPacket } from '../wire/ip-packet.js'
+import { type IpPacket, PORT_IGNORED } from '../wire/ip-packet.js'
 import { SelectorSet } from './selector-set.js'
 
 /** Policies of one lane. A look-up that no cache answers goes through them one by one. */
@@ -22,6 +22,19 @@ export class Policy {
     return this.spec.id
   }
 
+  /** Its SAs carry whole packets only, no fragments: transport mode, and selectors with ports (RFC 4301 section 7). */
+  get wantsWhole(): boolean {
+    return this.spec.mode === 'transport' || this.local.hasPorts || this.remote.hasPorts
+  }
+
+  /** True when the policy may cover the packet that a fragment is of: its ports are not known. */
+  mayCover(v: DataView, p: IpPacket): boolean {
+    return (
+      this.local.matches(v, p.version, p.sourceAt, p.protocol, PORT_IGNORED) &&
+      this.remote.matches(v, p.version, p.destinationAt, p.protocol, PORT_IGNORED)
+    )
+  }
+
   /** True when a packet that this host sends belongs to the policy. */
   covers(v: DataView, p: IpPacket): boolean {
     return (
@@ -39,6 +52,7 @@ export class Spd {
   /** Grows with every change; caches of look-ups compare it. */
   generation = 0
   private policies: readonly Policy[] = []
+  private someWantWhole = false
 
   /** How the packets of a policy are to be treated; undefined for the defaults. */
   handling(id: number): PacketHandling | undefined {
@@ -60,12 +74,25 @@ export class Spd {
     else if (this.policies.length >= POLICIES_MAX)
       throw new InternalError(`more than ${POLICIES_MAX} policies`)
     else this.policies = [...this.policies, policy]
-    this.generation++
+    this.changed()
   }
 
   delete(id: number): void {
     this.policies = this.policies.filter((p) => p.id !== id)
+    this.changed()
+  }
+
+  private changed(): void {
+    this.someWantWhole = this.policies.some((p) => p.wantsWhole)
     this.generation++
+  }
+
+  /** True for a fragment whose packet has to be put together first: the first policy that may cover it wants it whole. */
+  wantsWhole(v: DataView, p: IpPacket): boolean {
+    if (!this.someWantWhole) return false
+    const { policies } = this
+    for (let i = 0; i < policies.length; i++) if (policies[i]!.mayCover(v, p)) return policies[i]!.wantsWhole
+    return false
   }
 
   /** The first policy that covers a packet parsed from the octets of `v`. */

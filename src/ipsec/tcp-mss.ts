@@ -11,8 +11,8 @@ const OPTION_END = 0
 const OPTION_NOP = 1
 const OPTION_MSS = 2
 const MSS_LEN = 4
-/** RFC 879: what may always be sent. */
-const MSS_MIN = 536
+/** Linux takes no less (TCP_MIN_MSS), and no path that is believed has so little room. */
+const MSS_MIN = 88
 
 /**
  * Lowers the MSS option of a SYN to `limit`; never raises it, and leaves every other packet alone. Options that are

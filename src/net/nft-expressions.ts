@@ -40,6 +40,16 @@ const PAYLOAD_LEN = 4
 const BASE_NETWORK = 1
 const BASE_TRANSPORT = 2
 
+const EXTHDR_DREG = 1
+const EXTHDR_TYPE = 2
+const EXTHDR_OFFSET = 3
+const EXTHDR_LEN = 4
+const BITWISE_SREG = 1
+const BITWISE_DREG = 2
+const BITWISE_LEN = 3
+const BITWISE_MASK = 4
+const BITWISE_XOR = 5
+
 const IMMEDIATE_DREG = 1
 const IMMEDIATE_DATA = 2
 const NF_DROP = 0
@@ -47,10 +57,13 @@ const NF_ACCEPT = 1
 
 const NFPROTO_IPV4 = 2
 const NFPROTO_IPV6 = 10
+const IPV6_FRAGMENT = 44
 /** Device names are compared with all of IFNAMSIZ. */
 const IFNAME_LEN = 16
 const ICMP = 1
 const ICMPV6 = 58
+
+const be16 = (value: number): Uint8Array => Uint8Array.of(value >>> 8, value & 0xff)
 
 function expression(name: string, data: readonly Attribute[]): NftExpression {
   return [
@@ -129,6 +142,27 @@ export const protocolIs = (protocol: number): NftExpression[] => [
   compare(CMP_EQ, Uint8Array.of(protocol)),
 ]
 
+/**
+ * A fragment of an IPv6 packet, but not the first one. Nothing comes of it without the first, which has the upper-layer header
+ * (RFC 7112), and overlapping ones are dropped (RFC 5722). IPv4 packets are put together before a filter sees them.
+ */
+export const laterFragment: readonly NftExpression[] = [
+  expression('exthdr', [
+    [EXTHDR_DREG, be32(REGISTER)],
+    [EXTHDR_TYPE, Uint8Array.of(IPV6_FRAGMENT)],
+    [EXTHDR_OFFSET, be32(2)],
+    [EXTHDR_LEN, be32(2)],
+  ]),
+  expression('bitwise', [
+    [BITWISE_SREG, be32(REGISTER)],
+    [BITWISE_DREG, be32(REGISTER)],
+    [BITWISE_LEN, be32(2)],
+    [BITWISE_MASK, [[DATA_VALUE, be16(0xfff8)]]],
+    [BITWISE_XOR, [[DATA_VALUE, be16(0)]]],
+  ]),
+  compare(CMP_NEQ, be16(0)),
+]
+
 /** An address is in a range; the rule must have said familyIs before. */
 export function addressIn(
   side: 'source' | 'destination',
@@ -185,8 +219,6 @@ export function selectorsMatch(source: TrafficSelector, destination: TrafficSele
     ...portIn('destination', destination.startPort, destination.endPort),
   ]
 }
-
-const be16 = (value: number): Uint8Array => Uint8Array.of(value >>> 8, value & 0xff)
 
 /** Counts packets and octets that came as far as this: `nft list ruleset` shows them. */
 export const counted: NftExpression = expression('counter', [])

@@ -165,9 +165,10 @@ export function sendDatagram(fd: number, address: IpAddress, port: number, datag
   return libc().sendto(fd, datagram, 0, sockaddr(address, port))
 }
 
-/** Changes the policy of an IPv4 socket that was opened with another one. */
-export function setDf(fd: number, df: DfPolicy): void {
-  libc().setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC[df])
+/** Changes the policy of a socket that was opened with another one. */
+export function setDf(fd: number, family: 4 | 6, df: DfPolicy): void {
+  if (family === 4) libc().setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC[df])
+  else libc().setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC[df])
 }
 
 /**

@@ -74,7 +74,7 @@ export class NativePacketSocket implements PacketSocket {
   }
 
   dontFragment(on: boolean): void {
-    if (this.family === 4) setDf(this.fd, on ? 'probe' : 'clear')
+    setDf(this.fd, this.family, on ? 'probe' : 'clear')
   }
 
   /** Sends the first entries that all go the same way, direct or not. */

@@ -70,7 +70,10 @@ export interface PacketSocket {
   receive(rx: RxBatch): number
   /** Sends entries [from, from + count); returns how many were taken. One system call. */
   send(tx: TxBatch, from: number, count: number): number
-  /** IPv4 datagrams are sent with DF, whatever the kernel knows of the path; off as a socket is opened. IPv6 has no such bit. */
+  /**
+   * Datagrams are sent in one piece, whatever the kernel knows of the path: IPv4 with DF. Off as a socket is opened: IPv4 without
+   * DF; IPv6 in fragments that fit what the kernel knows, as routers make none.
+   */
   dontFragment(on: boolean): void
   /** Registers a destination and returns its index; the same pair gives the same index. At most DESTINATIONS_MAX. */
   destination(address: IpAddress, port: number): number

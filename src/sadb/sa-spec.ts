@@ -62,6 +62,13 @@ export interface PacketHandling {
    * no router may fragment.
    */
   readonly df: 'copy' | 'set' | 'clear'
+  /**
+   * Which way DSCP is copied between the headers of a tunnel (RFC 4301 section 5.1.2). Inwards it is what anybody on the way has
+   * written there.
+   */
+  readonly dscp: 'out' | 'in' | 'both' | 'off'
+  /** ECN goes in and comes out by RFC 6040; false: the outer packets tell nothing, and are not heeded. */
+  readonly ecn: boolean
   /** Largest MSS that TCP connections may agree on; `auto`: what fits the path. */
   readonly mss: number | 'auto' | 'off'
   /**
@@ -73,7 +80,14 @@ export interface PacketHandling {
   readonly dummyRate: number
 }
 
-export const DEFAULT_HANDLING: PacketHandling = { df: 'copy', mss: 'auto', tfc: 0, dummyRate: 0 }
+export const DEFAULT_HANDLING: PacketHandling = {
+  df: 'copy',
+  dscp: 'out',
+  ecn: true,
+  mss: 'auto',
+  tfc: 0,
+  dummyRate: 0,
+}
 
 /** One SPD entry: traffic between the selectors is protected by the newest outbound SA with this policy's id. */
 export interface PolicySpec {

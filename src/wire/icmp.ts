@@ -1,12 +1,6 @@
 import { onesComplementSum } from '../bytes/checksum.js'
-import {
-  IPV4_DESTINATION,
-  IPV4_HEADER_LEN,
-  IPV4_SOURCE,
-  ipv4HeaderLength,
-  putU16,
-  writeIpv4Checksum,
-} from './ipv4.js'
+import type { IpPacket } from './ip-packet.js'
+import { IPV4_DESTINATION, IPV4_HEADER_LEN, IPV4_SOURCE, putU16, writeIpv4Checksum } from './ipv4.js'
 import { IPV6_DESTINATION, IPV6_HEADER_LEN, IPV6_SOURCE } from './ipv6.js'
 
 // "Too big": ICMP destination unreachable, fragmentation needed (RFC 792, RFC 1191 section 4), and ICMPv6 packet too big
@@ -20,6 +14,8 @@ export const ICMP_HEADER_LEN = 8
 const UNREACHABLE = 3
 const FRAGMENTATION_NEEDED = 4
 const PACKET_TOO_BIG = 2
+const ECHO_REPLY = 0
+const ECHO = 8
 const TTL = 64
 /** RFC 1812 section 4.3.2.3: an ICMP error with its IP header has 576 octets at most. */
 const ERROR_MAX_V4 = 576
@@ -105,13 +101,27 @@ export function writeTooBigV6(
   return IPV6_HEADER_LEN + payload
 }
 
-/** Whether an error may be told about the packet (RFC 1122 section 3.2.2): no fragment but the first, no ICMP error itself. */
-export function mayBeTold(b: Uint8Array, at: number): boolean {
-  if (b[at]! >>> 4 === 4) {
-    if ((b[at + 6]! & 0x1f) !== 0 || b[at + 7] !== 0) return false
-    const type = b[at + ipv4HeaderLength(b, at)]
-    return b[at + 9] !== ICMP || type === 0 || type === 8
+/**
+ * Whether an error may be told about the packet (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e)): no fragment but the first, no
+ * ICMP error itself, and from one host to one host, as the answer's source is where the packet went to.
+ * @param p the packet at `at`, parsed
+ */
+export function mayBeTold(b: Uint8Array, at: number, p: IpPacket): boolean {
+  const upper = at + p.headerLength
+  const type = p.headerLength < p.length ? b[upper]! : 0
+  if (p.version === 6) {
+    const unicast = b[p.destinationAt] !== 0xff && b[p.sourceAt] !== 0xff && !isZero(b, p.sourceAt, 16)
+    // Types below 128 are errors.
+    return unicast && (p.protocol !== ICMPV6 || type >= 128)
   }
-  // RFC 4443 section 2.4 (e): types below 128 are errors.
-  return b[at + 6] !== ICMPV6 || b[at + IPV6_HEADER_LEN]! >= 128
+  if ((b[at + 6]! & 0x1f) !== 0 || b[at + 7] !== 0) return false
+  // Class D is multicast, E and the broadcast address lie behind it; 127 is this host's own.
+  const [from, to] = [b[p.sourceAt]!, b[p.destinationAt]!]
+  if (from === 0 || from === 127 || from >= 224 || to === 0 || to >= 224) return false
+  return p.protocol !== ICMP || type === ECHO_REPLY || type === ECHO
+}
+
+function isZero(b: Uint8Array, at: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (b[at + i] !== 0) return false
+  return true
 }

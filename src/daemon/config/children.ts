@@ -53,6 +53,8 @@ export function policyOf(peer: string, p: PeerSection, child: Child, id: number)
     remoteTs: child.section.remote,
     handling: {
       df: child.section.df,
+      dscp: child.section.copy_dscp,
+      ecn: child.section.copy_ecn,
       mss: child.section.mss,
       tfc: child.section.tfc_padding === 'off' ? 0 : child.section.tfc_padding,
       dummyRate: child.section.dummy_rate,

@@ -225,6 +225,8 @@ export const childSchema = mapping({
     .prefault(4096),
   start: oneOf('trap', 'start').prefault('trap'),
   df: oneOf('copy', 'set', 'clear').prefault('copy'),
+  copy_dscp: oneOf('out', 'in', 'both', 'off').prefault('out'),
+  copy_ecn: flag().prefault(true),
   mss: octetsOr(['auto', 'off'], 536, 65_495).prefault('auto'),
   dummy_rate: integer(0, 1_000, 'dummy packets a second, from 0 to 1000').prefault(0),
   tfc_padding: octetsOr(['mtu', 'off'], 64, 65_535).prefault('off'),

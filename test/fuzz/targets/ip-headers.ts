@@ -69,7 +69,7 @@ export const IP_HEADERS: Target = {
             }
             for (const [k, v] of Object.entries(expected))
               must(found[k as keyof typeof found] === v, `${k}: ${found[k as keyof typeof found]}, not ${v}`)
-            result.push(mayBeTold(b, g.at) || p.length < p.headerLength + 1)
+            result.push(mayBeTold(b, g.at, p))
             if (p.version === 6) result.push(...insertions(b, g.at, p.length))
             result.push(clampMss(b, g.at, p, mss))
           }
@@ -206,7 +206,7 @@ function tell(random: Parameters<typeof ipPacket>[0], trace: Trace, g: GuardedSl
   const packet = ipPacket(random, random.pick(ENDS))
   g.put(packet, 0x5a)
   const b = g.slab.bytes
-  if (!p.parse(b, g.at, packet.length) || !mayBeTold(b, g.at)) return
+  if (!p.parse(b, g.at, packet.length) || !mayBeTold(b, g.at, p)) return
   trace.input(packet)
   const at = g.at + packet.length
   const n =
