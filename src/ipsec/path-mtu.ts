@@ -6,7 +6,7 @@ import { ICMP_HEADER_LEN, icmpTooBig, icmpv6TooBig, isTooBig } from '../wire/icm
 import { formatIp } from '../wire/ip-address.js'
 import { IPV4_DESTINATION, IPV4_HEADER_LEN, IPV4_SOURCE, ipVersion, ipv4HeaderLength } from '../wire/ipv4.js'
 import { IPV6_DESTINATION, IPV6_HEADER_LEN, IPV6_SOURCE } from '../wire/ipv6.js'
-import { UDP, UDP_HEADER_LEN } from '../wire/udp.js'
+import { NATT_PORT, UDP, UDP_HEADER_LEN } from '../wire/udp.js'
 import { DROP } from './drop.js'
 import type { OutboundSa } from './sa.js'
 import type { Sad } from './sad.js'
@@ -64,9 +64,10 @@ export class PathMtus {
       return DROP.ICMP_IGNORED
     const mtu = icmpTooBig(b, icmp, end - icmp)
     const quoted = icmp + ICMP_HEADER_LEN
-    if (mtu < PATH_MTU_MIN_V4 || quoted + IPV4_HEADER_LEN > end || ipVersion(b, quoted) !== 4)
-      return DROP.ICMP_IGNORED
+    if (quoted + IPV4_HEADER_LEN > end || ipVersion(b, quoted) !== 4) return DROP.ICMP_IGNORED
     const upper = quoted + ipv4HeaderLength(b, quoted)
+    if (this.isForeign(b[quoted + 9]!, upper, end)) return 0
+    if (mtu < PATH_MTU_MIN_V4) return DROP.ICMP_IGNORED
     const sa = this.quotedSa(b[quoted + 9]!, upper, end, quoted + IPV4_SOURCE, quoted + IPV4_DESTINATION, 4)
     return this.lower(nowMs, sa, mtu)
   }
@@ -80,11 +81,18 @@ export class PathMtus {
     const mtu = icmpv6TooBig(b, at, length)
     const quoted = at + ICMP_HEADER_LEN
     const end = at + length
-    if (mtu < PATH_MTU_MIN_V6 || quoted + IPV6_HEADER_LEN > end || ipVersion(b, quoted) !== 6)
-      return DROP.ICMP_IGNORED
+    if (quoted + IPV6_HEADER_LEN > end || ipVersion(b, quoted) !== 6) return DROP.ICMP_IGNORED
     const upper = quoted + IPV6_HEADER_LEN
+    if (this.isForeign(b[quoted + 6]!, upper, end)) return 0
+    if (mtu < PATH_MTU_MIN_V6) return DROP.ICMP_IGNORED
     const sa = this.quotedSa(b[quoted + 6]!, upper, end, quoted + IPV6_SOURCE, quoted + IPV6_DESTINATION, 16)
     return this.lower(nowMs, sa, mtu)
+  }
+
+  /** About a connection of this host that is none of ours: the kernel reads the same message, and knows what to do with it. */
+  private isForeign(protocol: number, upper: number, end: number): boolean {
+    if (protocol === UDP) return upper + 2 <= end && this.slab.view.getUint16(upper) !== NATT_PORT
+    return protocol !== ESP && protocol !== AH
   }
 
   /** Our outbound SA that sent the quoted packet; its SPI must be there. */

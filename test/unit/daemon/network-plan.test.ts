@@ -100,6 +100,7 @@ describe('transparent deployment', () => {
     expect(comments).toEqual([
       'loopback',
       'neighbour discovery',
+      'later fragments of p0',
       'ESP of p0',
       'AH of p0',
       'UDP 500 of p0',

@@ -16,10 +16,10 @@ function scene() {
     told.push(Buffer.from(slab.bytes.slice(at, at + length))),
   )
   const p = new IpPacket()
-  const judge = (packet: Uint8Array, mtu: number, segment = 0): number => {
+  const judge = (packet: Uint8Array, mtu: number, segment = 0, whole = false): number => {
     slab.bytes.set(packet, AT)
     expect(p.parse(slab.bytes, AT, packet.length)).toBe(true)
-    return oversize.judge(AT, p, mtu, segment)
+    return oversize.judge(AT, p, mtu, segment, whole)
   }
   return { oversize, told, judge }
 }
@@ -105,6 +105,44 @@ test('no error about an error, or about a later fragment', () => {
   icmp[20] = 8
   judge(icmp, 1400)
   expect(told).toHaveLength(1)
+})
+
+test('where only whole packets go, what may be cut is cut later', () => {
+  const { judge, told } = scene()
+  expect(judge(v4(1401, 17, 0), 1400, 0, true)).toBe(0)
+  expect(judge(v4(1401), 1400, 0, true)).toBe(DROP.TOO_BIG)
+  expect(judge(v6(1281), 1200, 0, true)).toBe(DROP.TOO_BIG)
+  expect(told).toHaveLength(2)
+})
+
+test('no error to or about many: it would come from an address that nobody has', () => {
+  const { judge, told } = scene()
+  const with4 = (at: number, address: number[]): Buffer => {
+    const b = v4(1401)
+    b.set(address, at)
+    return b
+  }
+  for (const address of [
+    [224, 0, 0, 5],
+    [255, 255, 255, 255],
+    [0, 0, 0, 0],
+    [240, 1, 1, 1],
+  ]) {
+    expect(judge(with4(12, address), 1400)).toBe(DROP.TOO_BIG)
+    expect(judge(with4(16, address), 1400)).toBe(DROP.TOO_BIG)
+  }
+  expect(judge(with4(12, [127, 0, 0, 1]), 1400)).toBe(DROP.TOO_BIG)
+  const group = v6(1401)
+  group[24] = 0xff
+  expect(judge(group, 1300)).toBe(DROP.TOO_BIG)
+  const unspecified = v6(1401)
+  unspecified.fill(0, 8, 24)
+  expect(judge(unspecified, 1300)).toBe(DROP.TOO_BIG)
+  // An error behind an extension header is one, too.
+  const hidden = v6(1401, 60)
+  hidden.set([58, 0, 1, 4, 0, 0, 0, 0, 1], 40)
+  expect(judge(hidden, 1300)).toBe(DROP.TOO_BIG)
+  expect(told).toEqual([])
 })
 
 test('messages are bounded', () => {

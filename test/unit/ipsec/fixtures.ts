@@ -128,7 +128,10 @@ export function pair(
     nowMs: 0,
     handling: { ...DEFAULT_HANDLING, ...handling },
   })
-  const inSa = createInboundSa(mirrored(spec), engines, slab, { nowMs: 0 })
+  const inSa = createInboundSa(mirrored(spec), engines, slab, {
+    nowMs: 0,
+    handling: { ...DEFAULT_HANDLING, ...handling },
+  })
   const sad = new Sad()
   const peerSad = new Sad()
   const spd = new Spd()

@@ -116,6 +116,47 @@ describe('what the outer header takes from the inner one', () => {
     expect(seal(inV4, v6)[1]).toBe(0xb9)
   })
 
+  test.each([
+    ['off', true, 0x01],
+    ['in', true, 0x01],
+    ['out', false, 0xb8],
+    ['both', true, 0xb9],
+    ['off', false, 0x00],
+  ] as const)('DSCP %s, ECN %s: as much of 0xb9 as is allowed', (dscp, ecn, expected) => {
+    for (const suite of ['aes128gcm16', 'ah-sha256']) {
+      const p = pair(saSpec(suite), {}, { dscp, ecn })
+      expect(seal(p, v4(true, 0xb9))[1]).toBe(expected)
+      expect(seal(p, v6)[1]).toBe(expected)
+      expect(p.outbound.tos).toBe(expected)
+    }
+    const p = pair(saSpec('aes128gcm16'), {}, { dscp, ecn })
+    put(p.slab, SRC, v6)
+    p.outbound.sealPayload(p.out, SRC, v6.length, DST)
+    expect(p.outbound.tos).toBe(expected)
+    // In transport mode there is one header, which is the packet's own.
+    const own = udpPacket('192.0.2.1', '192.0.2.2', 9, { tos: 0xb9 })
+    expect(seal(pair(saSpec('aes128gcm16', { mode: 'transport' }), {}, { dscp, ecn }), own)[1]).toBe(0xb9)
+  })
+
+  test('DF over IPv6 is about fragments of the outer packet, not of the inner one', () => {
+    for (const [df, expected] of [
+      ['copy', true],
+      ['set', true],
+      ['clear', false],
+    ] as const) {
+      const p = pair(saSpec('aes128gcm16', V6), {}, { df })
+      const piece = (packet: Buffer): boolean => {
+        put(p.slab, SRC, packet)
+        p.outbound.sealPayload(p.out, SRC, packet.length, DST)
+        return p.outbound.df
+      }
+      p.out.pathMtuIs(1280)
+      expect([piece(v4(true)), piece(v4(false)), piece(v6)]).toEqual([expected, expected, expected])
+      // What does not fit goes in fragments all the same.
+      expect(piece(udpPacket('fd00::1', 'fd00::2', 1232))).toBe(false)
+    }
+  })
+
   test('not the TTL', () => {
     expect(seal(pair(saSpec('aes128gcm16')), v4(true, 0, 3))[8]).toBe(64)
   })
@@ -157,4 +198,31 @@ test('ECN arrives in the inner packet, with its checksum right, and DSCP stays i
       expect(inner.subarray(v4Inner ? 12 : 2)).toEqual(packet.subarray(v4Inner ? 12 : 2))
     }
   }
+})
+
+test.each([
+  ['out', true, 0xba, 0x2b, 0xbb],
+  ['in', true, 0xba, 0x2b, 0x2b],
+  ['both', true, 0xba, 0x2a, 0x2a],
+  ['off', true, 0xba, 0x2b, 0xbb],
+  ['in', false, 0xba, 0x2b, 0x2a],
+  // Marks of congestion that nobody asked for are nothing to a packet whose ends would not see them.
+  ['out', false, 0xb8, 0x2b, 0xb8],
+] as const)('inwards, DSCP %s, ECN %s', (dscp, ecn, innerTos, outerTos, expected) => {
+  for (const suite of ['aes128gcm16', 'ah-sha256'])
+    for (const packet of [
+      udpPacket('10.1.0.1', '10.2.0.1', 9, { tos: innerTos }),
+      udpPacket('fd00::1', 'fd00::2', 9, { tos: innerTos }),
+    ]) {
+      const p = pair(saSpec(suite), {}, { dscp, ecn })
+      put(p.slab, SRC, packet)
+      const n = p.outbound.seal(p.out, SRC, packet.length, DST)
+      p.slab.bytes[DST + 1] = outerTos
+      const inner = get(p.slab, p.inbound.at, p.inbound.openIpv4(DST, n)).length
+      expect(inner).toBe(packet.length)
+      expect(p.inbound.packet.tos).toBe(expected)
+      const found = get(p.slab, p.inbound.at, inner)
+      expect(inner && found[0] === 0x45 ? found[1] : (found.readUInt16BE(0) >>> 4) & 0xff).toBe(expected)
+      if (found[0] === 0x45) expect(slowSum([...found.subarray(0, 20)])).toBe(0xffff)
+    }
 })

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { onesComplementSum } from '../../../src/bytes/checksum.js'
 import { DROP } from '../../../src/ipsec/drop.js'
 import { innerMtu } from '../../../src/ipsec/overhead.js'
-import { PathMtus } from '../../../src/ipsec/path-mtu.js'
+import { mergePaths, PathMtus } from '../../../src/ipsec/path-mtu.js'
 import { ip, type Pair, pair, put, saSpec, udpPacket } from './fixtures.js'
 
 const V6 = { local: ip('2001:db8::1'), remote: ip('2001:db8::2') }
@@ -19,6 +20,7 @@ function tooBig(packet: Uint8Array, mtu: number, quoted = packet.length): Buffer
   else icmp.writeUInt16BE(mtu, 6)
   const message = Buffer.concat([icmp, packet.subarray(0, quoted)])
   if (v6) return message
+  message.writeUInt16BE(~onesComplementSum(message, 0, message.length, 0) & 0xffff, 2)
   const ip = Buffer.alloc(20)
   ip[0] = 0x45
   ip.writeUInt16BE(20 + message.length, 2)
@@ -69,8 +71,8 @@ describe('path MTU', () => {
     const shape = { protocol, mode, integrity, encryption, udp: p.out.info.udp !== undefined }
     expect(report(tooBig(sent, 1400))).toMatchObject({ mtu: 1400, remote: p.out.info.remote })
     expect(p.out.innerMtu).toBe(innerMtu(1400, { ...shape, addressLength: local.length }))
-    // The same once more, and a larger one, say nothing new.
-    expect(report(tooBig(sent, 1400))).toBe(DROP.ICMP_IGNORED)
+    // What was on the way already is answered as well; a larger MTU is no news.
+    expect(report(tooBig(sent, 1400))).toBe(0)
     expect(report(tooBig(sent, 1450))).toBe(DROP.ICMP_IGNORED)
     expect(report(tooBig(sent, 1300))).toMatchObject({ mtu: 1300 })
     expect(paths.list()).toHaveLength(1)
@@ -104,8 +106,9 @@ describe('path MTU', () => {
     ['another SPI', (sent) => tooBig(change(28 + 3)(sent), 1400)],
     ['another source', (sent) => tooBig(change(15)(sent), 1400)],
     ['another destination', (sent) => tooBig(change(19)(sent), 1400)],
-    ['another protocol', (sent) => tooBig(change(9, 6)(sent), 1400)],
-    ['other ports', (sent) => tooBig(change(21)(sent), 1400)],
+    ['another protocol', (sent) => tooBig(change(9, 50)(sent), 1400)],
+    ['another port of the peer', (sent) => tooBig(change(23)(sent), 1400)],
+    ['a wrong checksum', (sent) => change(22)(tooBig(sent, 1400))],
     ['no SPI: eight octets behind the IP header', (sent) => tooBig(sent, 1400, 28)],
     ['half an SPI', (sent) => tooBig(sent, 1400, 30)],
     ['half an IP header', (sent) => tooBig(sent, 1400, 10)],
@@ -117,7 +120,7 @@ describe('path MTU', () => {
       'an IP header with a length beyond the message',
       (sent) => change(0, 0x4f)(tooBig(sent, 1400).subarray(0, 50)),
     ],
-    ['a quoted header with options beyond it', (sent) => tooBig(change(0, 0x4f)(sent), 1400, 62)],
+    ['a quoted header with options beyond it', (sent) => tooBig(change(0, 0x4f)(sent), 1400, 61)],
   ])('not believed: %s', (_, forge) => {
     const { p, paths, sent, report } = scene('aes128gcm16', { udp })
     expect(report(forge(sent))).toBe(DROP.ICMP_IGNORED)
@@ -130,6 +133,45 @@ describe('path MTU', () => {
     const { sent, report } = scene('aes128gcm16')
     expect(report(change(21, 3)(tooBig(sent, 1400)))).toBe(0)
     expect(report(change(20, 11)(tooBig(sent, 1400)))).toBe(0)
+  })
+
+  test('nor is what quotes a connection that this host has besides', () => {
+    for (const suite of ['aes128gcm16', 'ah-sha256'])
+      for (const family of [{}, V6]) {
+        const { paths, sent, report } = scene(suite, family)
+        const tcp = change(sent[0]! >>> 4 === 4 ? 9 : 6, 6)(sent)
+        expect(report(tooBig(tcp, 1400))).toBe(0)
+        expect(report(tooBig(tcp, 100))).toBe(0)
+        expect(paths.list()).toEqual([])
+      }
+    const { sent, report } = scene('aes128gcm16', { udp })
+    expect(report(tooBig(change(21)(sent), 1400))).toBe(0)
+  })
+
+  test('what lanes know goes together: the smaller MTU of each path, while it holds', () => {
+    const path = (last: number, mtu: number, untilMs: number) => ({
+      remote: ip(`192.0.2.${last}`),
+      mtu,
+      untilMs,
+    })
+    const mine = [path(1, 1400, 900), path(2, 1300, 900), path(3, 1200, 100)]
+    const theirs = [path(1, 1350, 500), path(2, 1350, 999), path(3, 1400, 900), path(4, 1000, 101)]
+    const both = mergePaths(100, mine, theirs)
+    expect(both.map(({ mtu }) => mtu)).toEqual([1350, 1300, 1400, 1000])
+    expect(mergePaths(100, theirs, mine)).toHaveLength(4)
+    const many = Array.from({ length: 2000 }, (_, i) => ({
+      ...path(0, 1400, 900),
+      remote: ip(`10.0.${i >> 8}.${i & 255}`),
+    }))
+    expect(mergePaths(0, mine, many)).toHaveLength(1024)
+
+    const { p, paths } = scene('aes128gcm16')
+    paths.learnt(0, [{ remote: p.out.info.remote, mtu: 1400, untilMs: 900 }])
+    const known = p.out.innerMtu
+    expect(known).toBeLessThan(1400)
+    paths.learnt(0, [path(9, 1000, 900)])
+    expect(p.out.innerMtu).toBe(known)
+    expect(paths.list()).toHaveLength(2)
   })
 
   test('IPv6 is not told less than every link carries', () => {

@@ -51,7 +51,8 @@ describe('MSS', () => {
     ['smaller', mss(1000), 4, 1380, undefined],
     ['behind other options', [4, 2, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, ...mss(1460)], 4, 1300, 1300],
     ['at an odd place', [1, ...mss(1460)], 4, 1300, 1300],
-    ['below what is always allowed', mss(1460), 4, 100, 536],
+    ['of a very narrow path', mss(1460), 4, 440, 440],
+    ['below what anybody takes', mss(1460), 4, 10, 88],
     ['no limit', mss(1460), 4, 0, undefined],
   ])('%s', (_, options, version, limit, expected) => {
     const b = tcpPacket(options, 0x02, version)
