@@ -16,6 +16,7 @@ import {
 import { A, B, twoEnds } from '../../exchange/prephase-ends.js'
 import type { Datagram, Fate, VirtualEnvironment, VirtualNode } from '../../exchange/virtual-network.js'
 import { InsiderV1 } from '../insider-v1.js'
+import { InsiderV2 } from '../insider-v2.js'
 import { messageTree } from '../mutate/isakmp.js'
 import { mutateOctets } from '../mutate/octets.js'
 import { emitNode, mutateTree } from '../mutate/tree.js'
@@ -84,10 +85,11 @@ function bounded(end: IkeEnd): void {
   noFaults(env)
 }
 
-function settings(random: Random): Partial<IkePeerConfig> {
+function settings(random: Random, version: 1 | 2): Partial<IkePeerConfig> {
   const group = random.oneIn(8) ? 'ecp256' : 'x25519'
   const pfs = random.oneIn(3) ? '-x25519' : ''
   return {
+    version,
     dynamicPsk: random.pick(SCHEMES),
     encapsulation: random.pick(['auto', 'udp', 'raw'] as const),
     fragmentSize: random.pick([0, 1_280, 300]),
@@ -116,14 +118,14 @@ function honest(ends: IkeEnds, trace: Trace): void {
   trace.note('found each other again')
 }
 
-export const IKE_EXCHANGE: Target = {
-  name: 'ikev1-exchange',
-  about: 'pre-phase, Main and Quick Mode with messages lost, doubled, misordered, changed and forged',
+const disturbed = (version: 1 | 2): Target => ({
+  name: `ikev${version}-exchange`,
+  about: `pre-phase and IKEv${version} with messages lost, doubled, misordered, changed and forged`,
   weight: 2,
   prepare() {
     return {
       run(random, trace) {
-        const ends = twoIkes({ seed: random.u32(), config: settings(random) })
+        const ends = twoIkes({ seed: random.u32(), config: settings(random, version) })
         const { network, a, b } = ends
         network.impairment = disturbance(random, trace, (d, message) => {
           // To either end, and from its peer's address as often as not.
@@ -143,7 +145,10 @@ export const IKE_EXCHANGE: Target = {
       },
     }
   },
-}
+})
+
+export const IKE_V1_EXCHANGE = disturbed(1)
+export const IKE_V2_EXCHANGE = disturbed(2)
 
 /** An SA is what the configuration allows, whatever the peer asked for. */
 function agreed(sa: SaSpec, isA: boolean): void {
@@ -175,7 +180,11 @@ export const IKE_INSIDER: Target = {
       run(random, trace) {
         const ends = twoIkes({
           seed: random.u32(),
-          config: { ...settings(random), fragmentSize: 0, dynamicPsk: random.oneIn(4) ? 'hardened' : 'off' },
+          config: {
+            ...settings(random, 1),
+            fragmentSize: 0,
+            dynamicPsk: random.oneIn(4) ? 'hardened' : 'off',
+          },
         })
         const { network, a, b } = ends
         const bad = random.oneIn(2) ? a : b
@@ -203,6 +212,60 @@ export const IKE_INSIDER: Target = {
         }
         if (random.oneIn(4)) a.ike.initiate(network.now, 'b')
         network.runFor(6_000)
+        for (const e of [a, b]) bounded(e)
+        for (const sa of victim.env.sas.values()) agreed(sa, victim === a)
+        trace.note(`${victim.env.sas.size / 2} CHILD_SAs`)
+        honest(ends, trace)
+      },
+    }
+  },
+}
+
+export const IKE_V2_INSIDER: Target = {
+  name: 'ikev2-insider',
+  about: 'an end that has the keys: its IKEv2 payloads are changed before they are sealed, and authentic',
+  weight: 2,
+  prepare() {
+    return {
+      run(random, trace) {
+        const ends = twoIkes({
+          seed: random.u32(),
+          config: { ...settings(random, 2), dynamicPsk: random.oneIn(4) ? 'hardened' : 'off' },
+        })
+        const { network, a, b } = ends
+        const insider = new InsiderV2(random, random.oneIn(2))
+        const victim = insider.isInitiator ? b : a
+        network.impairment = (d) => {
+          if (insider.changed) {
+            insider.changed = false
+            trace.input(d.message)
+          }
+          return [5]
+        }
+        try {
+          a.ike.acquire(network.now, 1)
+          for (let n = 2 + random.below(14); n > 0; n--) {
+            network.runFor(random.below(4_000))
+            const policy = 1
+            const spi = a.env.outbound()[0]?.spi ?? 1
+            const event = random.below(4)
+            if (event === 0) a.ike.initiate(network.now, 'b')
+            else if (event === 1) b.ike.initiate(network.now, 'a')
+            else if (event === 2)
+              a.ike.expire(network.now, {
+                direction: 'outbound',
+                protocol: 'esp',
+                spi,
+                policy,
+                limit: 'soft',
+                cause: 'asked',
+              })
+            else if (random.oneIn(4)) a.ike.terminate(network.now, 'b')
+          }
+          network.runFor(6_000)
+        } finally {
+          insider.end()
+        }
         for (const e of [a, b]) bounded(e)
         for (const sa of victim.env.sas.values()) agreed(sa, victim === a)
         trace.note(`${victim.env.sas.size / 2} CHILD_SAs`)
@@ -270,4 +333,10 @@ const readable = (end: VirtualNode): VirtualNode => ({
 
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
-export const exchanges: readonly Target[] = [IKE_EXCHANGE, IKE_INSIDER, PREPHASE_EXCHANGE]
+export const exchanges: readonly Target[] = [
+  IKE_V1_EXCHANGE,
+  IKE_V2_EXCHANGE,
+  IKE_INSIDER,
+  IKE_V2_INSIDER,
+  PREPHASE_EXCHANGE,
+]

@@ -6,6 +6,7 @@ import { files } from './files.js'
 import { IKE_V1_FRAGMENT_FLOOD, IKE_V1_FRAGMENTS } from './ike-v1-fragments.js'
 import { IKE_V1_PROTECTED } from './ike-v1-protected.js'
 import { ikeV1Wire } from './ike-v1-wire.js'
+import { IKE_V2_MESSAGE } from './ike-v2-wire.js'
 import { ipHeaders } from './ip-headers.js'
 import { ipsec } from './ipsec.js'
 import { NETLINK } from './netlink.js'
@@ -18,6 +19,7 @@ export const TARGETS: readonly Target[] = [
   IKE_V1_PROTECTED,
   IKE_V1_FRAGMENTS,
   IKE_V1_FRAGMENT_FLOOD,
+  IKE_V2_MESSAGE,
   PREPHASE_WIRE,
   ...ipHeaders,
   ...ipsec,
