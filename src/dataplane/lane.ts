@@ -5,6 +5,7 @@ import { type SumKernel, sumKernel } from '../bytes/simd/sum-kernel.js'
 import { SCRATCH_LEN, type Slab } from '../bytes/slab.js'
 import { type EngineSelection, selectEngines } from '../crypto/select.js'
 import { nativeSlab } from '../ffi/slab.js'
+import { Burst } from '../ipsec/burst.js'
 import { ACQUIRE, DROP } from '../ipsec/drop.js'
 import { Inbound, REBUILD_SLACK } from '../ipsec/inbound.js'
 import { FRAGMENT_HEADER_ROOM, Ipv4Fragmenter } from '../ipsec/ipv4-fragmenter.js'
@@ -26,6 +27,7 @@ import { NativeTunQueue } from '../net/tun-queue.js'
 import type { RxBatch, TunQueue } from '../net/types.js'
 import { Wakeup } from '../net/wakeup.js'
 import type { SaKey, SaSpec } from '../sadb/sa-spec.js'
+import { ESP } from '../wire/esp.js'
 import { ICMP, ICMPV6 } from '../wire/icmp.js'
 import { IKE_MESSAGE_MAX, NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
 import { IPV4_TOTAL_MAX } from '../wire/ipv4.js'
@@ -124,6 +126,8 @@ export class Lane {
   private readonly poller: Poller
   private readonly receivers: readonly Receiver[]
   private readonly selection: EngineSelection
+  /** Packets that are worked on together; undefined where no engine gains by it. */
+  private readonly burst: Burst | undefined
   private readonly sad = new Sad()
   private readonly spd = new Spd()
   private readonly outbound: Outbound
@@ -188,6 +192,8 @@ export class Lane {
     this.slab = nativeSlab(plan.length)
 
     this.selection = selectEngines(options.engine, this.slab)
+    const cryptoQueue = this.selection.engines.find((engine) => engine.queue)?.queue?.(this.slab)
+    this.burst = cryptoQueue && new Burst(cryptoQueue)
     this.sum = sumKernel(this.slab)
     this.header = options.tun.vnetHeader ? VNET_HDR_LEN : 0
     this.tunAt = tunAt - this.header
@@ -231,6 +237,7 @@ export class Lane {
     this.poller.add(spec.fd)
     const socket = new NativePacketSocket(spec.fd, spec.family, spec.kind, this.slab, spec.linkFd)
     const queue = new TxQueue(socket, spec.gso, {
+      sending: () => this.burst?.run(),
       sent: (packets) => this.counters.add(C.txDatagrams, packets),
       failed: (packets) => this.drop(DROP.SEND_FAILED, packets),
       gsoRefused: (errno) => this.post({ op: 'stepBack', feature: 'udpGso', reason: `errno ${errno}` }),
@@ -392,6 +399,7 @@ export class Lane {
   /** A sealed packet of `length` octets that is larger than the path. The kernel fragments no packet that has its header. */
   private pushFragments(sa: OutboundSa, { queue, destination }: Route, length: number): void {
     const { outerFragmenter, outbound, out } = this
+    this.burst?.run()
     if (!outerFragmenter.begin(out, length, sa.pathMtu)) return this.drop(DROP.TOO_BIG)
     let to = out + length
     for (let n = outerFragmenter.next(to); n > 0; n = outerFragmenter.next(to)) {
@@ -432,7 +440,9 @@ export class Lane {
     const n = socket.receive(rx)
     if (n <= 0) return 0
     this.counters.add(C.rxCalls, 1)
-    for (let i = 0; i < n; i++) {
+    const { burst } = this
+    for (let i = 0, announced = 0; i < n; i++) {
+      if (burst && burst.users > 0 && i === announced) announced = this.announce(burst, receiver, i, n)
       const at = rx.at[i]!
       const length = rx.length[i]!
       const segment = rx.segment[i]!
@@ -444,6 +454,30 @@ export class Lane {
     this.inbound.rewind()
     if (receiver.watch?.guilty) this.withoutGro(receiver)
     return n
+  }
+
+  /**
+   * Opens the packets of slots `from` and following together, as many as go into a burst.
+   * @param n slots of the batch
+   * @returns the first slot that was left
+   */
+  private announce(burst: Burst, { rx, spec }: Receiver, from: number, n: number): number {
+    const { inbound } = this
+    let slot = from
+    burst.begin()
+    for (let room = burst.queue.capacity; slot < n; slot++) {
+      const at = rx.at[slot]!
+      const length = rx.length[slot]!
+      const segment = rx.segment[slot]! || length
+      room -= Math.ceil(length / segment) || 1
+      if (room < 0 && slot > from) break
+      if (spec.kind !== 'raw')
+        for (let o = 0; o < length; o += segment) inbound.announce(at + o, Math.min(segment, length - o))
+      else if (spec.family === 4) inbound.announceIpv4(at, length)
+      else if (spec.protocol === ESP) inbound.announce(at, length)
+    }
+    burst.run()
+    return slot
   }
 
   private fromRaw({ spec, rx }: Receiver, slot: number, at: number, length: number): void {
@@ -587,6 +621,7 @@ export class Lane {
       nowMs: this.nowMs,
       cells: this.counters.cells.subarray(from, from + SA_CELLS),
       ivSalt: randomBytes(8),
+      burst: this.burst,
       ...(handling && { handling }),
     }
     const { engines } = this.selection

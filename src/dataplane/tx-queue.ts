@@ -17,6 +17,8 @@ const EMSGSIZE = 90
 
 /** What a queue tells its lane. */
 export interface TxListener {
+  /** What was pushed is about to leave. */
+  sending(): void
   sent(packets: number): void
   /** Packets that the kernel did not take. */
   failed(packets: number, errno: number): void
@@ -69,7 +71,7 @@ export class TxQueue {
     this.socket.dontFragment(df)
   }
 
-  /** Queues one datagram; its octets must stay put until `flush`. */
+  /** Queues one datagram; its octets must stay put until `flush`, and may be missing until `sending`. */
   push(at: number, length: number, destination: number, tos: number): void {
     const b = this.batch
     const last = this.count - 1
@@ -107,6 +109,7 @@ export class TxQueue {
   flush(): void {
     let from = 0
     let tries = 0
+    if (this.count > 0) this.listener.sending()
     while (from < this.count) {
       const n = this.socket.send(this.batch, from, this.count - from)
       if (n > 0) {

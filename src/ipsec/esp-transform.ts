@@ -12,7 +12,7 @@ export interface EspTransform {
   readonly alignment: number
   /**
    * Writes IV, ciphertext of the `length` octets at `src` (payload and trailer), and ICV. `src` is the ciphertext's own
-   * place or does not overlap the packet.
+   * place or does not overlap the packet. Of an SA with a burst all that may be missing until that has run.
    * @param high high half of the sequence number, 0 without ESN
    */
   seal(esp: number, src: number, length: number, high: number, low: number): void
@@ -21,6 +21,11 @@ export interface EspTransform {
    * the packet. On false what `dst` holds means nothing.
    */
   open(esp: number, length: number, dst: number, high: number): boolean
+  /**
+   * Adds a packet to the SA's burst, to be decrypted in place: once that has run, `open` has only to look. It may be forgotten;
+   * nothing but its octets has changed then. Absent where packets one by one are as fast.
+   */
+  announce?(esp: number, length: number, high: number): void
   /** Wipes the keys. */
   destroy(): void
 }

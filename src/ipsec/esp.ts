@@ -67,6 +67,17 @@ export function sealEsp(
 }
 
 /**
+ * Announces a packet that `openEsp` will be given with its place as destination (see Burst). What it would refuse without looking at
+ * the ICV is left out.
+ */
+export function announceEsp(sa: InboundSa, slab: Slab, esp: number, length: number): void {
+  const t = sa.esp!
+  const n = length - ESP_HEADER_LEN - t.ivLength - t.icvLength
+  if (t.announce === undefined || n < ESP_TRAILER_LEN || (n & (t.alignment - 1)) !== 0) return
+  if (sa.replay.check(slab.view.getUint32(esp + 4)) === 0) t.announce(esp, n, sa.replay.high)
+}
+
+/**
  * Opens one packet (RFC 4303 section 3.4): replay check, ICV, replay update, padding. `sa.nextHeader` then says what the payload is.
  * TFC padding is still part of it.
  * @param length octets from the SPI to the end of the ICV

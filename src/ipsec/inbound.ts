@@ -34,7 +34,7 @@ import {
 import { openAh } from './ah.js'
 import { DROP } from './drop.js'
 import { DSCP_MASK, decapsulatedEcn, ECN_MASK } from './ecn.js'
-import { espHeaderRoom, openEsp } from './esp.js'
+import { announceEsp, espHeaderRoom, openEsp } from './esp.js'
 import { headersLength, ipv6FindIpsec, nextHeaderAt } from './ip-headers.js'
 import { OUTER_TTL } from './outer-header.js'
 import type { InboundSa } from './sa.js'
@@ -93,6 +93,26 @@ export class Inbound {
   /** Gives the rebuild area back: no inner packet is used any more. The owner calls it after each batch. */
   rewind(): void {
     this.rebuildAt = this.rebuild.at
+  }
+
+  /**
+   * Announces ESP in tunnel mode that is given to `openUdp` or, from a raw IPv6 socket, to `openIpv6Payload` next (see Burst). It
+   * counts nothing, and of what cannot be opened it takes no notice.
+   */
+  announce(at: number, length: number): void {
+    if (length < ESP_HEADER_LEN) return
+    const sa = this.sad.inbound('esp', espSpi(this.slab.bytes, at))
+    if (sa?.tunnel) announceEsp(sa, this.slab, at, length)
+  }
+
+  /** The same for what is given to `openIpv4`. */
+  announceIpv4(at: number, available: number): void {
+    const b = this.slab.bytes
+    if (available < IPV4_HEADER_LEN || b[at + 9] !== ESP || ipv4IsFragment(b, at)) return
+    const headers = ipv4HeaderLength(b, at)
+    const length = ipv4TotalLength(b, at)
+    if (headers >= IPV4_HEADER_LEN && headers < length && length <= available)
+      this.announce(at + headers, length - headers)
   }
 
   /**

@@ -11,6 +11,7 @@ import {
 import { IPV4_HEADER_LEN, IPV4_TOTAL_MAX } from '../wire/ipv4.js'
 import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX } from '../wire/ipv6.js'
 import type { AhTransform } from './ah-transform.js'
+import type { Burst } from './burst.js'
 import { createAhTransform, createEspTransform } from './create-transform.js'
 import { DSCP_MASK, ECN_MASK } from './ecn.js'
 import type { EspTransform } from './esp-transform.js'
@@ -38,6 +39,8 @@ export interface SaOptions {
   readonly ivSalt?: Uint8Array
   /** Compute the UDP checksum of whole IPv6 packets instead of zero. Without meaning where a UDP socket writes the header. */
   readonly udp6Checksum?: boolean
+  /** The lane's: it runs it before anything reads what was sealed. */
+  readonly burst?: Burst | undefined
   /** Default DEFAULT_HANDLING. */
   readonly handling?: PacketHandling
 }
@@ -87,7 +90,9 @@ abstract class Sa {
     this.remote = new SelectorSet(spec.remoteTs)
     this.use = new SaUse(spec.lifetime, options.nowMs, options.cells ?? new Float64Array(SA_CELLS))
     this.esp =
-      spec.protocol === 'esp' ? createEspTransform(spec, engines, slab, ivSaltOf(options)) : undefined
+      spec.protocol === 'esp'
+        ? createEspTransform(spec, { engines, slab, ivSalt: ivSaltOf(options), burst: options.burst })
+        : undefined
     this.ah = spec.protocol === 'ah' ? createAhTransform(spec, engines, slab) : undefined
   }
 

@@ -13,6 +13,8 @@ interface Message {
 
 /** A socket in memory: keeps what it is given; `answer` says what a call returns (undefined: takes all). */
 class MemorySocket implements PacketSocket {
+  /** Messages that had left whenever the queue said that it is sending. */
+  readonly ready: number[] = []
   readonly fd = -1
   readonly family = 4
   readonly kind = 'udp'
@@ -54,6 +56,7 @@ function queue(gso: boolean) {
   const socket = new MemorySocket()
   const told = { sent: 0, failed: [] as [number, number][], refused: [] as number[] }
   const q = new TxQueue(socket, gso, {
+    sending: () => socket.ready.push(socket.messages.length),
     sent: (n) => {
       told.sent += n
     },
@@ -62,6 +65,16 @@ function queue(gso: boolean) {
   })
   return { socket, told, q }
 }
+
+test('the owner is told before anything leaves, also when a full queue sends by itself', () => {
+  const { socket, q } = queue(false)
+  q.flush()
+  expect(socket.ready).toEqual([])
+  for (let i = 0; i < TX_MESSAGES + 1; i++) q.push(i * 100, 50, 0, 0)
+  expect(socket.ready).toEqual([0])
+  q.flush()
+  expect(socket.ready).toEqual([0, TX_MESSAGES])
+})
 
 describe('segmentation', () => {
   test('neighbours of equal length become one message, a shorter one ends it', () => {
