@@ -1,10 +1,10 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { CONTENDERS, ON_REQUEST } from './contenders/contenders.js'
 import { measure } from './measure.js'
 import { MIGRATORS } from './migration/migration.js'
 import { readOptions } from './options.js'
-import { checkRatios, type Ratio, ratiosOf } from './ratios.js'
+import { checkRatios, RATIOS, type Ratio, ratiosOf } from './ratios.js'
 import { htmlReport } from './report/html.js'
 import { printCheck, printResults } from './report/tables.js'
 import { type Baseline, baselineSchema, type Results, readJson, resultsSchema } from './results.js'
@@ -21,13 +21,17 @@ function write(file: string, contents: string): void {
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
 
-function baselineOf(results: Results, ratios: readonly Ratio[]): Baseline {
+/** The ratios of this run; what it did not measure stays as it was stored. */
+function baselineOf(results: Results, ratios: readonly Ratio[], stored: Baseline | undefined): Baseline {
   const { processor, cores, kernel, node } = results.machine
+  const measured = ratios.map((r) => [r.name, Math.round(r.value * 1000) / 1000] as const)
+  const all = { ...stored?.ratios, ...Object.fromEntries(measured) }
   return {
     format: 1,
     measuredAt: results.startedAt,
     machine: `${processor}, ${cores} cores, Linux ${kernel}, Node ${node}`,
-    ratios: Object.fromEntries(ratios.map((r) => [r.name, Math.round(r.value * 1000) / 1000])),
+    // In the order of the report; one that has another name by now is gone.
+    ratios: Object.fromEntries(RATIOS.flatMap(({ name }) => (name in all ? [[name, all[name]!]] : []))),
   }
 }
 
@@ -35,6 +39,10 @@ async function main(): Promise<void> {
   const options = readOptions(process.argv)
   // A baseline that cannot be read is better known before an hour of measuring.
   const baseline = options.check === undefined ? undefined : readJson(options.check, baselineSchema)
+  const stored =
+    options.saveBaseline !== undefined && existsSync(options.saveBaseline)
+      ? readJson(options.saveBaseline, baselineSchema)
+      : undefined
   const results =
     options.load === undefined
       ? await measure(options, (line) => console.error(line))
@@ -47,7 +55,8 @@ async function main(): Promise<void> {
     htmlReport(results, ratios, (subject) => kinds.get(subject) ?? 'ours'),
   )
   print(`\nfigures: ${options.load ?? options.json}\nreport: ${options.report}`)
-  if (options.saveBaseline !== undefined) write(options.saveBaseline, json(baselineOf(results, ratios)))
+  if (options.saveBaseline !== undefined)
+    write(options.saveBaseline, json(baselineOf(results, ratios, stored)))
   if (!baseline) return
   const report = checkRatios(ratios, baseline)
   printCheck(report, print)

@@ -78,7 +78,7 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     .option('--report <file>', 'where the report with plots goes', join(RESULTS, 'latest.html'))
     .option('--load <file>', 'measure nothing: take the figures that --json wrote')
     .option('--check [baseline]', 'fail when a stored ratio has dropped by more than 15 %')
-    .option('--save-baseline [file]', 'store the ratios of this run')
+    .option('--save-baseline [file]', 'store the ratios of this run beside those of others')
     .parse(argv)
     .opts<Omit<BenchOptions, 'check' | 'saveBaseline'> & Record<'check' | 'saveBaseline', string | true>>()
   const file = (value: string | true | undefined): string | undefined => (value === true ? BASELINE : value)

@@ -46,6 +46,8 @@ export interface IkeSa {
   /** Negotiates an SA for the child; nothing when that is under way. */
   negotiate(now: Millis, child: ChildConfig): void
   negotiating(child: ChildConfig): boolean
+  /** Moves the traffic of a child without SA to one that the peer has not confirmed. @returns false when there is none, or never */
+  moveOver?(now: Millis, child: ChildConfig): boolean
   /** Tells the peer that we no longer receive on these SAs. */
   sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void
   /** Asks whether the peer is alive, without waiting for the configured idle time. */

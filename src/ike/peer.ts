@@ -489,6 +489,7 @@ export class Peer implements IkeSaOwner {
   /** A policy has lost its SA: `start` wants it back, `trap` waits for a packet. */
   private lost(now: Millis, gone: ChildConfig): void {
     this.wanted.delete(gone)
+    if (this.sas.all().some(({ sa }) => sa.moveOver?.(now, gone) === true)) return
     const child = this.inSharedLane(gone)
     if (child.start !== 'start') return
     this.retryAt.set(child, now + 1_000)

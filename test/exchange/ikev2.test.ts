@@ -360,6 +360,26 @@ describe('make before break', () => {
     expect(disagreement(ends)).toEqual([])
   })
 
+  test('an end whose old SA runs out sends on the new one, although nothing has told it that the other end has it', () => {
+    const ends = up()
+    const { network, a, b } = ends
+    const old = b.env.outbound()[0]!.spi
+    const request = network.sent.length
+    // A has the response, but B hears nothing of A any more.
+    network.impairment = (d) => (d.index > request + 1 && d.to.address.at(-1) === B.address.at(-1) ? [] : [5])
+    renew(a, ends, a.env.outbound()[0]!.spi)
+    network.runFor(300)
+    expect(b.env.newestOutbound(1)!.spi).toBe(old)
+    const key = { direction: 'outbound', protocol: 'esp', spi: old, policy: 1 } as const
+    b.ike.expire(network.now, { ...key, limit: 'hard', cause: 'packets' })
+    expect(b.env.newestOutbound(1)!.spi).not.toBe(old)
+    expect(a.env.inbound().map((sa) => sa.spi)).toContain(b.env.newestOutbound(1)!.spi)
+    expect(disagreement(ends)).toEqual([])
+    network.impairment = () => [5]
+    network.runFor(20_000)
+    expect(convergence(ends)).toEqual([])
+  })
+
   test.each(SETTINGS)('IKE SAs are renewed without a new pre-phase, children stay; %s', (dynamicPsk) => {
     const ends = up({ config: { dynamicPsk, ikeLifetimeSeconds: 120 } })
     const { network, a, b } = ends

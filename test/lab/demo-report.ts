@@ -1,12 +1,16 @@
 import Table from 'cli-table3'
 import { colors as pc } from '../../src/cli/colors.js'
 import type { SceneResult } from './demo-scenes.js'
-import { type Kind, PLAIN_KINDS, PROTECTED_KINDS } from './wire/frame.js'
+import { IKE_KINDS, type Kind, PLAIN_KINDS, PROTECTED_KINDS } from './wire/frame.js'
 
 const PROTOCOLS: Readonly<Partial<Record<Kind, string>>> = {
   prephase: 'pre-phase',
   'ike-main': 'IKE Main Mode',
   'ike-quick': 'IKE Quick Mode',
+  'ike-init': 'IKE_SA_INIT',
+  'ike-intermediate': 'IKE_INTERMEDIATE',
+  'ike-auth': 'IKE_AUTH',
+  'ike-child': 'CREATE_CHILD_SA',
   'ike-informational': 'IKE informational',
   esp: 'ESP',
   'esp-udp': 'ESP in UDP',
@@ -46,10 +50,7 @@ export function checksOf(r: SceneResult): Check[] {
     ]
   return [
     ...checks,
-    check(
-      count(['prephase']) >= 4 && count(['ike-main', 'ike-quick']) >= 9,
-      'keys came from pre-phase and IKE',
-    ),
+    check(count(['prephase']) >= 4 && count(IKE_KINDS) >= 4, 'keys came from pre-phase and IKE'),
     check(
       count(PROTECTED_KINDS) > 0 && count(PLAIN_KINDS) === 0,
       'nothing but protected packets was on the wire',

@@ -63,7 +63,7 @@ export function gatewayConfig(lab: Lab, side: Side, settings: GatewaySettings = 
     : {}
   const key = settings.identities ? {} : { key_file: lab.path('ab.key') }
   const identities = manual ? {} : { id: hostName(other(side)), ...key }
-  const ike = { version: 1, proposals: ['aes128-sha256-ecp256'], ...settings.ike }
+  const ike = { proposals: ['aes128-sha256-ecp256'], ...settings.ike }
   const child = {
     protocol: 'esp',
     mode: 'tunnel',

@@ -142,8 +142,12 @@ describe.skipIf(why !== undefined)('what the operator is told', () => {
     where: Side,
     wanted: RegExp,
   ): Promise<void> {
-    gateways.push(await Gateway.start(lab, 'b', b))
-    gateways.push(await Gateway.start(lab, 'a', { ...a, child: { start: 'start', ...a.child } }))
+    const v1 = (settings: GatewaySettings): GatewaySettings => ({
+      ...settings,
+      ike: { version: 1, ...settings.ike },
+    })
+    gateways.push(await Gateway.start(lab, 'b', v1(b)))
+    gateways.push(await Gateway.start(lab, 'a', { ...v1(a), child: { start: 'start', ...a.child } }))
     const [onB, onA] = gateways as [Gateway, Gateway]
     const gateway = where === 'a' ? onA : onB
     await gateway.until(

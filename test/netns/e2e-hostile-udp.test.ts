@@ -6,6 +6,7 @@ import { ADDRESSES, Lab } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
 import { udpProbe } from '../lab/udp-probe.js'
 import { Dice, ipPayload, udpPayload, withIpPayload, withUdpPayload } from '../lab/wire/craft.js'
+import { IKE_KINDS } from '../lab/wire/frame.js'
 
 // UDP 4500 is the one port on which data, key management and keepalives come mixed, and the data path sorts them.
 
@@ -33,7 +34,7 @@ const sas = (s: GatewayStatus): readonly SaView[] => s.peers.flatMap((p) => p.ch
 /** Of every datagram on port 4500 the lane makes exactly one of these. */
 const sorted = (s: GatewayStatus): number => sum(s.drops) + s.counters.ikeForwarded + s.counters.keepalives
 
-describe.skipIf(why !== undefined)('a hostile wire against UDP port 4500', () => {
+describe.skipIf(why !== undefined).each([1, 2])('a hostile wire against UDP port 4500, IKEv%s', (version) => {
   let lab: Lab
   let gateways: readonly Gateway[] = []
   let target: Gateway
@@ -55,7 +56,7 @@ describe.skipIf(why !== undefined)('a hostile wire against UDP port 4500', () =>
     await lab.wire.watch({ keep: 40 })
     const settings = {
       peer: { encapsulation: 'udp' },
-      ike: { dpd: 'off' },
+      ike: { version, dpd: 'off' },
       log: { level: 'warn' },
     }
     // One end begins. When both do, a step 1 that had to stand back stays good, and its replay would be no forgery.
@@ -71,7 +72,7 @@ describe.skipIf(why !== undefined)('a hostile wire against UDP port 4500', () =>
       (await Promise.all(kinds.map((kind) => lab.wire.frames(kind, 'a-to-b')))).flat()
     esp = await frames('esp-udp')
     // Some of them came to port 500, without a marker.
-    messages = (await frames('prephase', 'ike-main', 'ike-quick')).map((frame) => {
+    messages = (await frames('prephase', ...IKE_KINDS)).map((frame) => {
       const payload = udpPayload(frame)
       return Buffer.from(payload.readUInt32BE(0) === 0 ? payload.subarray(4) : payload)
     })

@@ -149,7 +149,7 @@ export const peerSchema = mapping({
   public_key: text('a public key, which sallyport identity show prints', (v) => parsePublicKey(v)).optional(),
   dynamic_psk: oneOf('hardened', 'classic', 'off').prefault('hardened'),
   ike: mapping({
-    version: integer(1, 2, '1 or 2').prefault(1),
+    version: integer(1, 2, '1 or 2').prefault(2),
     proposals: list(
       text('a proposal such as aes128-sha256-modp2048', (v) => v),
       1,

@@ -127,6 +127,15 @@ export class Established {
     )
   }
 
+  /** The policy has no SA any more: one that the peer has not confirmed yet is better than none. */
+  moveOver(now: Millis, child: ChildConfig): boolean {
+    const waiting = this.children.find(
+      (c) => c.agreed.child.policy === child.policy && c.outboundKey !== undefined && !c.redundant,
+    )
+    if (waiting !== undefined) this.move(now, waiting)
+    return waiting !== undefined
+  }
+
   /** SAs that are not ours, or that are being deleted, are left out. */
   sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void {
     const meant = this.children.filter(

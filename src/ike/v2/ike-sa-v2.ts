@@ -294,6 +294,10 @@ export class IkeSaV2 implements NextIkeSa {
     if (!this.negotiating(child)) this.guard(now, () => this.up?.negotiate(now, child))
   }
 
+  moveOver(now: Millis, child: ChildConfig): boolean {
+    return this.up?.moveOver(now, child) ?? false
+  }
+
   negotiating(child: ChildConfig): boolean {
     return this.firstChild?.policy === child.policy || (this.up?.negotiating(child) ?? false)
   }

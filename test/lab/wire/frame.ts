@@ -8,6 +8,10 @@ export const KINDS = [
   'prephase',
   'ike-main',
   'ike-quick',
+  'ike-init',
+  'ike-intermediate',
+  'ike-auth',
+  'ike-child',
   'ike-informational',
   'ike-other',
   'keepalive',
@@ -25,13 +29,17 @@ export type Kind = (typeof KINDS)[number]
 /** Kinds that show the traffic itself, unprotected. */
 export const PLAIN_KINDS: readonly Kind[] = ['tcp', 'udp', 'icmp', 'fragment']
 export const PROTECTED_KINDS: readonly Kind[] = ['esp', 'esp-udp', 'ah']
-export const IKE_KINDS: readonly Kind[] = [
-  'prephase',
+/** Key exchanges of both versions, without the pre-phase. */
+export const IKE_KINDS = [
   'ike-main',
   'ike-quick',
+  'ike-init',
+  'ike-intermediate',
+  'ike-auth',
+  'ike-child',
   'ike-informational',
   'ike-other',
-]
+] as const satisfies readonly Kind[]
 
 const ETHERNET = 14
 const [TCP, UDP, ESP, AH, ICMP, ICMPV6] = [6, 17, 50, 51, 1, 58]
@@ -167,6 +175,15 @@ function ikeKind(b: Uint8Array, at: number, end: number): Kind {
       return 'ike-main'
     case 32:
       return 'ike-quick'
+    case 34:
+      return 'ike-init'
+    case 35:
+      return 'ike-auth'
+    case 36:
+    case 44:
+      return 'ike-child'
+    case 43:
+      return 'ike-intermediate'
     case 5:
     case 37:
       return 'ike-informational'
