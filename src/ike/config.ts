@@ -2,6 +2,7 @@ import type { SaLifetime, SaMode, SaProtocol } from '../sadb/sa-spec.js'
 import type { IpAddress } from '../wire/ip-address.js'
 import type { TrafficSelector } from '../wire/traffic-selector.js'
 import type { Identity } from './identity.js'
+import type { Ppk } from './ike-sa.js'
 import type { ChildProposal, IkeProposal } from './proposals.js'
 
 // What IKE and the pre-phase need to know of the configuration, already checked and resolved.
@@ -19,6 +20,8 @@ export interface IkePeerConfig {
   /** K_ab, 32 octets; with `off` a plain PSK of at least 16 octets. Owned by the configuration; wiped at unload. */
   readonly key: Uint8Array
   readonly dynamicPsk: DynamicPsk
+  /** IKEv2: a static PPK; the hardened pre-phase makes one of its own. Owned by the configuration. */
+  readonly ppk?: Ppk
   readonly version: 1 | 2
   /** In order of preference. */
   readonly proposals: readonly IkeProposal[]

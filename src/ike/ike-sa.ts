@@ -63,11 +63,20 @@ export interface IkeSa {
   describe(): IkeSaDescription
 }
 
+/** Post-quantum preshared key, RFC 8784. */
+export interface Ppk {
+  /** PPK_ID without its type, which is FIXED. */
+  readonly id: Uint8Array
+  readonly key: Uint8Array
+  /** Without it there is no IKE SA. */
+  readonly required: boolean
+}
+
 /** Keys that a first exchange is authenticated with; whoever is given them wipes them. */
 export interface FirstKeys {
   readonly psk: Uint8Array
-  /** Post-quantum preshared key of the pre-phase, RFC 8784. */
-  readonly ppk: Uint8Array | undefined
+  /** Used by IKEv2 only. */
+  readonly ppk: Ppk | undefined
 }
 
 /** How IKE SAs of one version come into being. */

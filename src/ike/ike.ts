@@ -6,6 +6,7 @@ import { spiNumber } from '../wire/ike/v1/notify.js'
 import { formatIp, type IpAddress, sameIp } from '../wire/ip-address.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
 import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
+import { keysOf, plainKeys } from './first-keys.js'
 import type { FirstKeys, IkeSa, IkeVersion } from './ike-sa.js'
 import { IKE_LIMITS, type IkeLimits } from './limits.js'
 import type { Path } from './path.js'
@@ -204,15 +205,14 @@ export class Ike {
       busy: flooded || open.halfOpen >= this.limits.cookieAbove,
       proven: () => source.proven.take(now),
     }
-    const takeKeys = () => ({ psk: new Uint8Array(open.config.key), ppk: undefined })
-    open.receiveFirst(now, path, header, message, takeKeys, admission)
+    open.receiveFirst(now, path, header, message, () => plainKeys(open.config), admission)
   }
 
   private takeKeys(now: Millis, peer: Peer, cookie: Uint8Array): FirstKeys | undefined {
     const result = this.prephase.take(now, cookie)
     if (result === undefined) return undefined
     peer.prephaseTaken()
-    return { psk: result.psk, ppk: result.ppk }
+    return keysOf(peer.config, result)
   }
 
   /** Does what is due. Call it at nextDeadline() or soon after. */

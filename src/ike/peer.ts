@@ -6,6 +6,7 @@ import type { AgreedChild } from './child-sa.js'
 import { ChildTable } from './children.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
 import type { IkeEnvironment, Millis } from './environment.js'
+import { keysOf, plainKeys } from './first-keys.js'
 import { formatIdentity } from './identity.js'
 import type { Admission, FirstKeys, IkeSa, IkeSaOwner, IkeVersion } from './ike-sa.js'
 import { IkeSaSet } from './ike-sa-set.js'
@@ -221,7 +222,7 @@ export class Peer implements IkeSaOwner {
       return this.pursue(now)
     }
     const path = { local: result.local, remote: result.remote }
-    this.startIke(now, attempt, path, result.initiatorCookie, { psk: result.psk, ppk: result.ppk })
+    this.startIke(now, attempt, path, result.initiatorCookie, keysOf(this.config, result))
   }
 
   prephaseFailed(now: Millis, reason: string): void {
@@ -448,8 +449,7 @@ export class Peer implements IkeSaOwner {
     if (this.config.dynamicPsk !== 'off') return this.shared.prephase.start(now, this.config.name)
     const { local, remote } = this.config
     const path = { local: { address: local, port: IKE_PORT }, remote: { address: remote, port: IKE_PORT } }
-    const keys = { psk: new Uint8Array(this.config.key), ppk: undefined }
-    this.startIke(now, attempt, path, this.newIkeSpi(), keys)
+    this.startIke(now, attempt, path, this.newIkeSpi(), plainKeys(this.config))
   }
 
   private startIke(now: Millis, attempt: Attempt, path: Path, spi: Uint8Array, keys: FirstKeys): void {

@@ -38,7 +38,7 @@ export function controlPathOf(file: string): string {
 
 /** Overwrites every key of a configuration that is of no more use. */
 export function wipeConfig(config: GatewayConfig): void {
-  for (const peer of config.ike) wipe(peer.key)
+  for (const peer of config.ike) wipe(peer.key, peer.ppk?.key)
   wipeManual(config)
 }
 
@@ -71,7 +71,7 @@ function resolveConfig(source: YamlSource): GatewayConfig {
       )
   if (!root || source.problems.length > 0) {
     for (const peer of peers) {
-      wipe(peer.ike?.key)
+      wipe(peer.ike?.key, peer.ike?.ppk?.key)
       for (const sa of peer.manual) wipe(sa.encryption?.key, sa.integrity?.key)
     }
     source.throwIfAny()

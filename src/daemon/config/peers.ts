@@ -1,7 +1,8 @@
-import { wipe } from '../../bytes/octets.js'
+import { utf8, wipe } from '../../bytes/octets.js'
 import { ConfigError } from '../../errors.js'
 import type { ChildConfig, IkePeerConfig } from '../../ike/config.js'
 import type { Identity } from '../../ike/identity.js'
+import type { Ppk } from '../../ike/ike-sa.js'
 import { keyFingerprint, parseKeyText } from '../../ike/prephase/key.js'
 import { type IkeProposal, parseIkeProposal } from '../../ike/proposals.js'
 import type { SaSpec } from '../../sadb/sa-spec.js'
@@ -95,7 +96,7 @@ export function resolvePeer(
 }
 
 function refuseKeysWithoutIke(source: YamlSource, path: KeyPath): void {
-  for (const key of ['id', 'local_id', 'key_file', 'public_key', 'dynamic_psk', 'ike'])
+  for (const key of ['id', 'local_id', 'key_file', 'public_key', 'dynamic_psk', 'ppk', 'ike'])
     if (source.has([...path, key]))
       source.problem(
         [...path, key],
@@ -130,8 +131,9 @@ function ikePeer(
     return proposal
   })
   const key = loadKey(source, path, p, host.keys)
-  if (!localId || !p.id || !proposals || !key) {
-    wipe(key)
+  const ppk = p.ppk && loadPpk(source, [...path, 'ppk'], p.ppk, p)
+  if (!localId || !p.id || !proposals || !key || (p.ppk && !ppk)) {
+    wipe(key, ppk?.key)
     return undefined
   }
   return {
@@ -142,6 +144,7 @@ function ikePeer(
     remote: p.remote,
     key,
     dynamicPsk: p.dynamic_psk,
+    ...(ppk && { ppk }),
     version,
     proposals,
     ikeLifetimeSeconds: p.ike.lifetime,
@@ -154,16 +157,56 @@ function ikePeer(
 
 /** K_ab, or with `dynamic_psk: off` a plain PSK, which may as well be a key made by genkey. */
 function loadKey(source: YamlSource, path: KeyPath, p: PeerSection, keys: HostKeys): Uint8Array | undefined {
-  const at = [...path, 'key_file']
   if (p.key_file === undefined) return identityKey(source, path, p, keys)
   if (p.public_key !== undefined)
     source.problem([...path, 'public_key'], 'stands beside key_file; expected one of the two', 'key')
-  const file = keyFilePath(source.file, p.key_file)
+  return loadSecret(
+    source,
+    [...path, 'key_file'],
+    p.key_file,
+    p.dynamic_psk === 'off' ? parsePskFile : parseKeyText,
+  )
+}
+
+/** RFC 8784 section 6: a PPK of fewer octets does not keep what it is for. */
+const PPK_MIN = 32
+
+function loadPpk(
+  source: YamlSource,
+  path: KeyPath,
+  ppk: NonNullable<PeerSection['ppk']>,
+  p: PeerSection,
+): Ppk | undefined {
+  const problem =
+    p.ike.version === 1
+      ? 'is a matter of IKEv2; expected ike.version 2, or no ppk'
+      : p.dynamic_psk === 'hardened'
+        ? 'has no use, as the hardened pre-phase makes a new one for every IKE SA; remove it'
+        : undefined
+  if (problem !== undefined) {
+    source.problem(path, problem, 'key')
+    return undefined
+  }
+  const key = loadSecret(source, [...path, 'key_file'], ppk.key_file, parsePskFile)
+  if (key === undefined) return undefined
+  if (key.length >= PPK_MIN) return { id: utf8(ppk.id), key, required: ppk.required }
+  source.problem([...path, 'key_file'], `holds a key of ${key.length} octets; expected at least ${PPK_MIN}`)
+  wipe(key)
+  return undefined
+}
+
+/** @param parse gives the key, or what is wrong with the file */
+function loadSecret(
+  source: YamlSource,
+  at: KeyPath,
+  name: string,
+  parse: (content: Uint8Array) => Uint8Array | string,
+): Uint8Array | undefined {
+  const file = keyFilePath(source.file, name)
   let content: Buffer | undefined
   try {
     content = readKeyFile(file)
-    if (p.dynamic_psk !== 'off') return parseKeyText(content)
-    const key = parsePskFile(content)
+    const key = parse(content)
     if (typeof key !== 'string') return key
     source.problem(at, `${file} ${key}`)
   } catch (error) {

@@ -148,6 +148,13 @@ export const peerSchema = mapping({
   key_file: keyPath().optional(),
   public_key: text('a public key, which sallyport identity show prints', (v) => parsePublicKey(v)).optional(),
   dynamic_psk: oneOf('hardened', 'classic', 'off').prefault('hardened'),
+  ppk: mapping({
+    id: text('a name of 1 to 64 characters that both ends give this key', (v) =>
+      v.length >= 1 && v.length <= 64 ? v : undefined,
+    ),
+    key_file: keyPath(),
+    required: flag().prefault(true),
+  }).optional(),
   ike: mapping({
     version: integer(1, 2, '1 or 2').prefault(2),
     proposals: list(

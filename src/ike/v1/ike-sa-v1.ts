@@ -373,7 +373,7 @@ export const IKE_V1: IkeVersion = {
 
 /** IKEv1 has no use for the post-quantum key. */
 function pskOf(keys: FirstKeys): Uint8Array {
-  wipe(keys.ppk)
+  wipe(keys.ppk?.key)
   return keys.psk
 }
 

@@ -5,7 +5,7 @@ import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { NOTIFY, notifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { Millis } from '../environment.js'
 import { copyPath } from '../path.js'
-import { childContext, disprove, openAuth, proveSelf } from './auth-parts.js'
+import { childContext, disprove, openAuth, proof, proveSelf } from './auth-parts.js'
 import {
   acceptChild,
   type ChildOffer,
@@ -20,29 +20,36 @@ import { identityBody } from './init-parts.js'
 import { sealed } from './keying.js'
 import { childKeymat } from './keys.js'
 import { notify, type PayloadSet, RULES } from './payload-set.js'
+import { mixed, namePpk, wipeUnshared } from './ppk.js'
 
 // IKE_AUTH from the initiator's side: who we are, and the first CHILD_SA.
 
 /** Sends IKE_AUTH once everything in front of it is done. */
-export function sendAuth(s: Keyed, now: Millis, c: FirstContext): FirstOutcome {
+export function sendAuth(keyed: Keyed, now: Millis, c: FirstContext): FirstOutcome {
+  const { ppk } = keyed
+  const unmixed = ppk && keyed.keying
+  const s: Keyed = ppk === undefined ? keyed : { ...keyed, keying: mixed(keyed.keying, ppk) }
+  const failing = (reason: string): FirstOutcome =>
+    fail({ kind: 'AUTH_SENT', child: undefined, unmixed, ...s }, reason)
   const wanted = c.firstChild(s.capabilities.lanes)
   const offered = wanted && offerChild(wanted, c.newSpi(wanted), now, childContext(s, c))
   if (offered === undefined && !s.capabilities.childless)
-    return fail({ kind: 'AUTH_SENT', child: undefined, ...s }, 'no child is wanted, and the peer wants one')
-  if (offered !== undefined && isRefusal(offered))
-    return fail({ kind: 'AUTH_SENT', child: undefined, ...s }, offered.reason)
+    return failing('no child is wanted, and the peer wants one')
+  if (offered !== undefined && isRefusal(offered)) return failing(offered.reason)
   const id = identityBody(c.peer.localId)
   const payloads: PayloadInit[] = [
     { type: PAYLOAD.ID_I, body: id },
     ...(c.initialContact ? [notify('INITIAL_CONTACT')] : []),
     { type: PAYLOAD.ID_R, body: identityBody(c.peer.remoteId) },
     proveSelf(s, id),
+    ...(ppk === undefined ? [] : [namePpk(ppk)]),
+    ...(ppk === undefined || ppk.required ? [] : [notify('NO_PPK_AUTH', proof('initiator', keyed, id))]),
     ...(offered === undefined ? [] : offerPayloads(offered)),
   ]
   // IKE_SA_INIT is over: this is the request behind it.
   const message = sealed(s.keying, EXCHANGE.IKE_AUTH, c.messageId + 1, false, payloads)
   return {
-    next: { kind: 'AUTH_SENT', ...s, child: offered },
+    next: { kind: 'AUTH_SENT', ...s, unmixed, child: offered },
     effects: [{ do: 'request', path: s.path, message }],
   }
 }
@@ -68,12 +75,17 @@ export function receiveAuth(s: FirstIn<'AUTH_SENT'>, e: Received, c: FirstContex
     const name = notifyName(set.error()?.type ?? 0)
     return fail(s, `the peer says ${name}${MEANING[name] ?? ''}`)
   }
-  const wrong = disprove(s, id, auth, c)
+  const used = s.unmixed === undefined || set.says(NOTIFY.PPK_IDENTITY)
+  if (!used && s.ppk?.required === true)
+    return failTelling(s, e.path, 'the peer did not use the post-quantum preshared key, which we require', c)
+  const [keying, other] = used ? [s.keying, s.unmixed] : [s.unmixed!, s.keying]
+  const wrong = disprove({ ...s, keying }, id, auth, c)
   if (wrong !== undefined) return failTelling(s, e.path, wrong, c)
-  const made = s.child === undefined ? undefined : childOf(s, s.child, set)
-  wipe(s.psk)
+  const made = s.child === undefined ? undefined : childOf({ ...s, keying }, s.child, set)
+  wipe(s.psk, s.ppk?.key)
+  if (other !== undefined) wipeUnshared(other)
   const result: FirstResult = {
-    keying: s.keying,
+    keying,
     nat: s.nat,
     path: copyPath(s.path),
     peersLanes: s.capabilities.lanes,

@@ -12,7 +12,7 @@ import { type MessageRules, PayloadSet } from './payload-set.js'
 // What both ends of IKE_AUTH do alike.
 
 /** AUTH data of one end over its own first message. @param id the prover's ID payload body */
-function proof(prover: 'initiator' | 'responder', s: Keyed, id: Uint8Array): Uint8Array {
+export function proof(prover: 'initiator' | 'responder', s: Keyed, id: Uint8Array): Uint8Array {
   const prfId = s.keying.proposal.prf
   const octets = authOctets(
     prover === 'initiator'
@@ -45,7 +45,7 @@ export function disprove(
     return `the peer authenticates by method ${method}, not by the pre-shared key`
   const prover = s.keying.role === 'initiator' ? 'responder' : 'initiator'
   if (!equalSecret(value, proof(prover, s, id)))
-    return `AUTH does not verify: the peer's pre-shared key differs from ours${expected ? '' : `, and ${shown}`}`
+    return `AUTH does not verify: the peer's pre-shared key${s.ppk === undefined ? '' : ' or post-quantum preshared key'} differs from ours${expected ? '' : `, and ${shown}`}`
   return expected ? undefined : `the peer has our key, but ${shown}`
 }
 

@@ -2,7 +2,7 @@ import { wipe } from '../../bytes/octets.js'
 import { ProtocolError, WireError } from '../../errors.js'
 import { EXCHANGE } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
-import { parseTyped } from '../../wire/ike/v2/bodies.js'
+import { emitTyped, parseTyped } from '../../wire/ike/v2/bodies.js'
 import { NOTIFY, type NotifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
@@ -29,29 +29,37 @@ import type {
   Received,
 } from './first-states.js'
 import { identityBody } from './init-parts.js'
-import { sealed } from './keying.js'
+import { type Keying, sealed } from './keying.js'
 import { childKeymat } from './keys.js'
 import { notify, type PayloadSet, RULES } from './payload-set.js'
+import { confirmPpk, mixed, namesPpk, wipeUnshared } from './ppk.js'
 
 // IKE_AUTH from the responder's side.
 
 export function answerAuth(
-  s: FirstIn<'INIT_ANSWERED'>,
+  keyed: FirstIn<'INIT_ANSWERED'>,
   e: Received,
   now: Millis,
   c: FirstContext,
 ): FirstOutcome {
   let set: PayloadSet | undefined
+  let s = keyed
   try {
     set = openAuth(s, e, RULES.authRequest)
     if (set === undefined) return refuse(s, 'bad-icv')
-    const wrong = disprove(s, set.need(PAYLOAD.ID_I), set.first(PAYLOAD.AUTH), c) ?? wrongName(set, c)
-    if (wrong !== undefined) return failAuth(s, e, 'AUTHENTICATION_FAILED', wrong)
+    const proved = proofWithPpk(s, set)
+    s = { ...keyed, keying: proved.keying }
+    const wrong = proved.wrong ?? disprove(s, set.need(PAYLOAD.ID_I), proved.auth, c) ?? wrongName(set, c)
+    if (wrong !== undefined) {
+      if (s.keying !== keyed.keying) wipeUnshared(s.keying)
+      return failAuth(keyed, e, 'AUTHENTICATION_FAILED', wrong)
+    }
   } catch (error) {
+    if (s.keying !== keyed.keying) wipeUnshared(s.keying)
     const name = notifyFor(error)
     // Without a valid ICV anybody may have sent it.
     if (name === undefined || set === undefined) throw error
-    return failAuth(s, e, name, `IKE_AUTH is malformed: ${String(error)}`)
+    return failAuth(keyed, e, name, `IKE_AUTH is malformed: ${String(error)}`)
   }
   const id = identityBody(c.peer.localId)
   // RFC 6023: without an SA payload no CHILD_SA is asked for.
@@ -59,6 +67,7 @@ export function answerAuth(
   const payloads: PayloadInit[] = [
     { type: PAYLOAD.ID_R, body: id },
     proveSelf(s, id),
+    ...(s.keying === keyed.keying ? [] : [confirmPpk()]),
     ...(answered === undefined
       ? []
       : isRefusal(answered)
@@ -79,8 +88,32 @@ export function answerAuth(
   const effects: FirstEffect[] = [{ do: 'respond', path, message }]
   effects.push({ do: 'established', result })
   if (answered !== undefined && isRefusal(answered)) effects.push(refusedChild(answered))
-  wipe(s.psk)
+  wipe(s.psk, s.ppk?.key)
+  if (s.keying !== keyed.keying) wipeUnshared(keyed.keying)
   return { next: { kind: 'ESTABLISHED' }, effects }
+}
+
+/** The keys that the peer's AUTH is made with and the payload to check, RFC 8784 section 3; or why there is none. */
+function proofWithPpk(
+  s: Keyed,
+  set: PayloadSet,
+): { keying: Keying; auth: Uint8Array | undefined; wrong?: string } {
+  const { ppk, keying } = s
+  const auth = set.first(PAYLOAD.AUTH)
+  const named = ppk && namesPpk(set, ppk)
+  if (ppk !== undefined && named === true) return { keying: mixed(keying, ppk), auth }
+  if (ppk?.required === true) {
+    const wrong =
+      named === undefined
+        ? 'the peer does not use its post-quantum preshared key, which we require'
+        : 'the peer names another post-quantum preshared key than ours'
+    return { keying, auth, wrong }
+  }
+  if (named === undefined) return { keying, auth }
+  const without = set.notify(NOTIFY.NO_PPK_AUTH)?.data
+  if (without === undefined || auth === undefined)
+    return { keying, auth, wrong: 'the peer requires a post-quantum preshared key that is not ours' }
+  return { keying, auth: emitTyped({ type: parseTyped(auth, 'AUTH').type, data: without }) }
 }
 
 /** RFC 7296 section 2.21.2: what is sent instead of a response. */

@@ -4,6 +4,7 @@ import type { IkeHeader } from '../../wire/ike/header.js'
 import type { AgreedChild } from '../child-sa.js'
 import type { ChildConfig, IkePeerConfig } from '../config.js'
 import type { Millis } from '../environment.js'
+import type { FirstKeys, Ppk } from '../ike-sa.js'
 import type { IkeLimits } from '../limits.js'
 import type { Path } from '../path.js'
 import type { Outcome } from '../transition-table.js'
@@ -26,6 +27,8 @@ export interface Capabilities {
   readonly childless: boolean
   /** Lanes of its data path; 1 when it says nothing. */
   readonly lanes: number
+  /** It has a post-quantum preshared key. */
+  readonly ppk: boolean
 }
 
 /** After IKE_SA_INIT: everything that IKE_AUTH needs. */
@@ -33,6 +36,8 @@ export interface Keyed {
   readonly keying: Keying
   /** This exchange's own. */
   readonly psk: Uint8Array
+  /** Set when both ends want one; `keying` is not mixed with it before IKE_AUTH. */
+  readonly ppk: Ppk | undefined
   readonly ni: Uint8Array
   readonly nr: Uint8Array
   /** The whole IKE_SA_INIT messages, which AUTH covers. */
@@ -49,6 +54,7 @@ export type FirstState =
       readonly kind: 'INIT_SENT'
       readonly spiI: Uint8Array
       readonly psk: Uint8Array
+      readonly ppk: Ppk | undefined
       readonly ni: Uint8Array
       readonly share: KeyShare
       readonly cookie: Uint8Array | undefined
@@ -63,13 +69,15 @@ export type FirstState =
       readonly kind: 'AUTH_SENT'
       /** What IKE_AUTH asks for; undefined without a CHILD_SA (RFC 6023). */
       readonly child: ChildOffer | undefined
+      /** `keying` is mixed with the PPK, and this is what it was: the responder may do without (RFC 8784). */
+      readonly unmixed: Keying | undefined
     } & Keyed)
   | ({ readonly kind: 'INIT_ANSWERED'; readonly until: Millis } & Keyed)
   | { readonly kind: 'ESTABLISHED' }
   | { readonly kind: 'FAILED' }
 
 export type FirstEvent =
-  | { readonly kind: 'BEGIN'; readonly spiI: Uint8Array; readonly psk: Uint8Array; readonly path: Path }
+  | ({ readonly kind: 'BEGIN'; readonly spiI: Uint8Array; readonly path: Path } & FirstKeys)
   /** The first message of a peer's exchange. */
   | ({ readonly kind: 'FIRST' } & Received)
   | ({ readonly kind: 'REQUEST' } & Received)
@@ -97,8 +105,8 @@ export interface FirstContext {
   newIkeSpi(): Uint8Array
   newSpi(child: ChildConfig): number
   keyShare(group: number): KeyShare
-  /** Responder: the pre-shared key, the caller's from now on; undefined when there is none for this exchange. */
-  takePsk(): Uint8Array | undefined
+  /** Responder: the pre-shared keys, the caller's from now on; undefined when there are none for this exchange. */
+  takeKeys(): FirstKeys | undefined
   /** The child that IKE_AUTH asks for; undefined when none is wanted now. */
   firstChild(peersLanes: number): ChildConfig | undefined
   /** Responder: the cookie that a first message has to come again with; undefined when it may go on. */
@@ -151,7 +159,8 @@ export const firstDeadline = (s: FirstState): Millis | undefined =>
 
 /** Wipes the secrets of a state that is left for good. An established SA's are its owner's. */
 export function forgetFirst(s: FirstState): void {
-  if ('psk' in s) wipe(s.psk)
+  if ('psk' in s) wipe(s.psk, s.ppk?.key)
   if (s.kind === 'INIT_SENT') s.share.destroy()
   if ('keying' in s) wipeKeying(s.keying)
+  if ('unmixed' in s && s.unmixed !== undefined) wipeKeying(s.unmixed)
 }

@@ -30,7 +30,7 @@ import { Window } from './window.js'
 
 /** What the responder of a first message needs besides. */
 interface Answering {
-  readonly takePsk: () => Uint8Array | undefined
+  readonly takeKeys: () => FirstKeys | undefined
   readonly admission: Admission
 }
 
@@ -60,7 +60,7 @@ export class IkeSaV2 implements NextIkeSa {
 
   static initiate(now: Millis, owner: IkeSaOwner, path: Path, spiI: Uint8Array, keys: FirstKeys): IkeSaV2 {
     const sa = new IkeSaV2(now, owner, 'initiator', spiI)
-    sa.first(now, { kind: 'BEGIN', spiI: sa.initiatorSpi, psk: pskOf(keys), path })
+    sa.first(now, { kind: 'BEGIN', spiI: sa.initiatorSpi, ...keys, path })
     return sa
   }
 
@@ -73,12 +73,8 @@ export class IkeSaV2 implements NextIkeSa {
     takeKeys: () => FirstKeys | undefined,
     admission: Admission,
   ): IkeSaV2 | undefined {
-    const takePsk = (): Uint8Array | undefined => {
-      const keys = takeKeys()
-      return keys && pskOf(keys)
-    }
     const sa = new IkeSaV2(now, owner, 'responder', header.initiatorSpi)
-    sa.answering = { takePsk, admission }
+    sa.answering = { takeKeys, admission }
     sa.guard(now, () => sa.first(now, { kind: 'FIRST', header, message, path }))
     sa.answering = undefined
     return sa.state.kind === 'INIT_ANSWERED' ? sa : undefined
@@ -198,7 +194,7 @@ export class IkeSaV2 implements NextIkeSa {
       newIkeSpi: () => owner.newIkeSpi(),
       newSpi: (child) => owner.newSpi(child),
       keyShare: generateKeyShare,
-      takePsk: () => this.answering?.takePsk(),
+      takeKeys: () => this.answering?.takeKeys(),
       firstChild: (peersLanes) => {
         this.firstChild = owner.firstChild(now, peersLanes)
         return this.firstChild
@@ -409,11 +405,6 @@ export const IKE_V2: IkeVersion = {
     (h.flags & (FLAG.INITIATOR | FLAG.RESPONSE)) === FLAG.INITIATOR,
   initiate: IkeSaV2.initiate,
   answer: IkeSaV2.answer,
-}
-
-function pskOf(keys: FirstKeys): Uint8Array {
-  wipe(keys.ppk)
-  return keys.psk
 }
 
 function natText(nat: NatState): string | undefined {

@@ -25,6 +25,7 @@ import { explainProposals } from './mismatch.js'
 import { detectNat, usesUdp } from './nat.js'
 import { accepted, ikeRequirement, offer } from './offer.js'
 import { notify, RULES } from './payload-set.js'
+import { usePpk } from './ppk.js'
 
 // IKE_SA_INIT from the initiator's side, with its two detours: a cookie (RFC 7296 section 2.6) and another group (section
 // 1.2). Nothing of a response is proved before IKE_AUTH, which covers both messages.
@@ -39,6 +40,7 @@ export function begin(e: Extract<FirstEvent, { kind: 'BEGIN' }>, c: FirstContext
   const made = {
     spiI: e.spiI,
     psk: e.psk,
+    ppk: e.ppk,
     ni: c.random(NONCE_LEN),
     share: c.keyShare(group),
     cookie: undefined,
@@ -54,7 +56,7 @@ export function begin(e: Extract<FirstEvent, { kind: 'BEGIN' }>, c: FirstContext
 const proposalsOf = (c: FirstContext) =>
   offer(PROTOCOL.IKE, new Uint8Array(0), c.peer.proposals.map(ikeRequirement))
 
-type Asking = Pick<FirstIn<'INIT_SENT'>, 'spiI' | 'ni' | 'share' | 'cookie' | 'path'>
+type Asking = Pick<FirstIn<'INIT_SENT'>, 'spiI' | 'ppk' | 'ni' | 'share' | 'cookie' | 'path'>
 
 function requestOf(s: Asking, c: FirstContext): Uint8Array {
   const payloads: PayloadInit[] = [
@@ -63,6 +65,7 @@ function requestOf(s: Asking, c: FirstContext): Uint8Array {
     { type: PAYLOAD.KE, body: emitKe({ method: s.share.group, data: s.share.publicValue }) },
     { type: PAYLOAD.NONCE, body: s.ni },
     ...aboutUs(s.spiI, NO_SPI, s.path, c.peer.encapsulation === 'udp', c),
+    ...usePpk(s.ppk),
   ]
   return clear('initiator', s.spiI, NO_SPI, payloads)
 }
@@ -87,6 +90,9 @@ export function receiveInit(
     const why = explainProposals(proposalsOf(c), theirs)
     return refuse(s, 'proposal-not-offered', `the peer chose what we did not offer: ${why.difference}`, why)
   }
+  const capabilities = capabilitiesOf(set)
+  if (s.ppk?.required === true && !capabilities.ppk)
+    return hinted(s, 'that it has no post-quantum preshared key (RFC 8784), which we require', c)
   const proposal = c.peer.proposals[choice.index]!
   const ke = parseKe(set.need(PAYLOAD.KE))
   const nr = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
@@ -105,17 +111,19 @@ export function receiveInit(
   const keying = makeKeying('initiator', proposal, seed, x, c.random)
   wipe(secret, seed)
   s.share.destroy()
+  if (!capabilities.ppk) wipe(s.ppk?.key)
   const nat = c.peer.encapsulation === 'raw' ? undefined : detectNat(s.spiI, spiR, set, e.path)
   const claimed = nat !== undefined && (nat.claimed || claimsUdp(set.says(NOTIFY.NAT_DETECTION_SOURCE_IP), c))
   const state = nat === undefined ? { local: false, remote: false, claimed } : { ...nat, claimed }
   const keyed: Keyed = {
     keying,
     psk: s.psk,
+    ppk: capabilities.ppk ? s.ppk : undefined,
     ni: s.ni,
     nr,
     request: s.request,
     response: new Uint8Array(e.message),
-    capabilities: capabilitiesOf(set),
+    capabilities,
     nat: state,
     path: usesUdp(state) ? floated(s.path) : s.path,
   }

@@ -30,6 +30,7 @@ export function capabilitiesOf(set: PayloadSet): Capabilities {
     prefersUdp: vendors.some((body) => vendorOf(body) === 'PREFERS_UDP'),
     childless: set.says(NOTIFY.CHILDLESS_IKEV2_SUPPORTED),
     lanes: lanesSaid(vendors),
+    ppk: set.says(NOTIFY.USE_PPK),
   }
 }
 

@@ -24,6 +24,7 @@ import { explainProposals } from './mismatch.js'
 import { detectNat, doesNatT, NO_NAT } from './nat.js'
 import { answerTo, choose, ikeRequirement, offer } from './offer.js'
 import { RULES } from './payload-set.js'
+import { usePpk } from './ppk.js'
 
 // IKE_SA_INIT from the responder's side. Diffie-Hellman work and memory come last: after the cookie, the proposals, the
 // group, and the proof that somebody has finished the pre-phase.
@@ -50,13 +51,23 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
       cause: 'other-group-asked',
       fields: { asked: formatGroup(proposal.group), came: formatGroup(ke.method) },
     })
-  const psk = c.takePsk()
-  if (psk === undefined) return refuse(idle, 'no-prephase')
+  const keys = c.takeKeys()
+  if (keys === undefined) return refuse(idle, 'no-prephase')
+  const capabilities = capabilitiesOf(set)
+  if (keys.ppk?.required === true && !capabilities.ppk) {
+    wipe(keys.psk, keys.ppk.key)
+    const error =
+      'NO_PROPOSAL_CHOSEN: the peer has no post-quantum preshared key (RFC 8784), which we require'
+    return decline(e, 'NO_PROPOSAL_CHOSEN', undefined, { cause: 'no-ppk', error })
+  }
+  const { psk } = keys
+  const ppk = capabilities.ppk ? keys.ppk : undefined
+  if (ppk === undefined) wipe(keys.ppk?.key)
   const share = c.keyShare(proposal.group)
   const secret = sharedSecret(share, ke.data)
   share.destroy()
   if (secret === undefined) {
-    wipe(psk)
+    wipe(psk, ppk?.key)
     return refuse(idle, 'invalid-key', 'the public value in IKE_SA_INIT is not valid')
   }
   const spiI = new Uint8Array(e.header.initiatorSpi)
@@ -65,7 +76,6 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
   const seed = skeyseed(proposal.prf, ni, nr, secret)
   const keying = makeKeying('responder', proposal, seed, { spiI, spiR, ni, nr }, c.random)
   wipe(secret, seed)
-  const capabilities = capabilitiesOf(set)
   const natT = c.peer.encapsulation !== 'raw' && doesNatT(set)
   const claims = natT && (c.peer.encapsulation === 'udp' || (c.prefersUdp && capabilities.prefersUdp))
   const found = natT ? detectNat(spiI, NO_SPI, set, e.path) : NO_NAT
@@ -76,12 +86,13 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
     { type: PAYLOAD.NONCE, body: nr },
     ...aboutUs(spiI, spiR, path, claims, c),
     childlessSupport(),
+    ...usePpk(ppk),
   ]
   const response = clear('responder', spiI, spiR, payloads)
   return {
     next: {
       kind: 'INIT_ANSWERED',
-      ...{ keying, psk, ni, nr, capabilities, path, response },
+      ...{ keying, psk, ppk, ni, nr, capabilities, path, response },
       nat: { ...found, claimed: found.claimed || claims },
       request: new Uint8Array(e.message),
       until: now + c.limits.halfOpenMs,
