@@ -22,7 +22,7 @@ const GOOD = '{ id: pair-1, key_file: pair.ppk }'
 
 test('a static post-quantum preshared key: required unless said otherwise', () => {
   const peer = (text: string) => s.load(text).ike[0]!
-  expect(peer(withPpk(GOOD)).ppk).toEqual({ id: utf8('pair-1'), key, required: true })
+  expect(peer(withPpk(GOOD)).ppk).toEqual({ id: utf8('pair-1'), key: Uint8Array.from(key), required: true })
   const optional = '{ id: pair-1, key_file: pair.ppk, required: false }'
   expect(peer(withPpk(optional, 2, 'classic')).ppk?.required).toBe(false)
   expect(peer(BASE.replace('version: 1', 'version: 2')).ppk).toBeUndefined()
