@@ -308,11 +308,14 @@ export class Gateway {
     return new Set(current.map((sa) => basePolicy(sa.policy))).size
   }
 
-  /** @throws ControlError */
+  /**
+   * Ends a child's SAs, or without one everything with the peer.
+   * @throws ControlError
+   */
   async terminate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void> {
     const policies = this.chosen(peer, child)
     const peers = new Set(policies.map((p) => p.peer))
-    for (const name of peers) this.drive((ike, now) => ike.terminate(now, name))
+    for (const name of peers) this.drive((ike, now) => ike.terminate(now, name, child))
     if (timeoutMs === 0) return
     const ids = new Set(policies.map((p) => p.id))
     await this.wait(timeoutMs, 'not down', policies[0]!.peer, () =>

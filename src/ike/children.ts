@@ -34,8 +34,8 @@ export interface ChildListener {
   rekey(now: Millis, child: ChildConfig): void
   /** A policy has no SA any more. */
   lost(now: Millis, child: ChildConfig): void
-  /** We no longer receive on these. */
-  deleted(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void
+  /** We no longer receive on these. @param needed the peer may not give them up by itself */
+  deleted(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[], needed: boolean): void
 }
 
 export class ChildTable {
@@ -168,6 +168,18 @@ export class ChildTable {
     for (const r of this.records.filter((x) => x.state === 'CURRENT')) this.renew(now, r)
   }
 
+  /**
+   * Ends the SAs of a child, and the peer is told; nobody is told of the loss. One that the peer has not confirmed is left: it
+   * could not be told of it.
+   */
+  endAll(now: Millis, child: ChildConfig): void {
+    this.end(
+      now,
+      this.records.filter((r) => r.agreed.child === child && r.state !== 'HALF'),
+      false,
+    )
+  }
+
   /** Removes all, or those installed before a time. Nobody is told. */
   clear(before?: Millis): void {
     this.remove(this.records.filter((r) => before === undefined || r.installedAt < before))
@@ -206,13 +218,15 @@ export class ChildTable {
   }
 
   /** Ours to end: the peer is told. */
-  private end(now: Millis, gone: readonly ChildRecord[]): void {
+  private end(now: Millis, gone: readonly ChildRecord[], tell = true): void {
     this.remove(gone)
     for (const protocol of ['esp', 'ah'] as const) {
-      const spis = gone.filter((r) => r.agreed.proposal.protocol === protocol).map((r) => r.agreed.inboundSpi)
-      if (spis.length > 0) this.listener.deleted(now, protocol, spis)
+      const such = gone.filter((r) => r.agreed.proposal.protocol === protocol)
+      const spis = such.map((r) => r.agreed.inboundSpi)
+      const needed = such.some((r) => r.state === 'CURRENT')
+      if (spis.length > 0) this.listener.deleted(now, protocol, spis, needed)
     }
-    this.tellLost(now, gone)
+    if (tell) this.tellLost(now, gone)
   }
 
   private tellLost(now: Millis, gone: readonly ChildRecord[]): void {

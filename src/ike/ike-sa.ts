@@ -48,8 +48,10 @@ export interface IkeSa {
   negotiating(child: ChildConfig): boolean
   /** Moves the traffic of a child without SA to one that the peer has not confirmed. @returns false when there is none, or never */
   moveOver?(now: Millis, child: ChildConfig): boolean
-  /** Tells the peer that we no longer receive on these SAs. */
-  sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void
+  /** Negotiates nothing more for the child; what the peer has been asked for goes on. */
+  giveUp(now: Millis, child: ChildConfig): void
+  /** Tells the peer that we no longer receive on these SAs. @param needed the peer would go on sending on them else */
+  sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[], needed: boolean): void
   /** Asks whether the peer is alive, without waiting for the configured idle time. */
   checkAlive(now: Millis): void
   /** Begins to renew it now, where it renews itself. */

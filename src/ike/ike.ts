@@ -279,13 +279,16 @@ export class Ike {
   }
 
   /**
-   * Deletes all SAs with a peer and ends what is under way.
+   * Deletes all SAs with a peer and ends what is under way; with a child's name the SAs of that child alone.
    * @throws ConfigError for a name that is not configured
    */
-  terminate(now: Millis, peerName: string): void {
+  terminate(now: Millis, peerName: string, childName?: string): void {
     this.now = now
     const peer = this.peerNamed(peerName)
-    this.guard(now, peer, () => peer.terminate(now))
+    if (childName === undefined) return this.guard(now, peer, () => peer.terminate(now))
+    const children = peer.config.children.filter((c) => c.name === childName)
+    if (children.length === 0) throw new ConfigError(`peer ${peerName} has no child ${childName}`)
+    for (const child of children) this.guard(now, peer, () => peer.terminateChild(now, child))
   }
 
   /** Deletes everything, tells all peers, and wipes the secrets. The object is of no use afterwards. */

@@ -58,6 +58,8 @@ export class Peer implements IkeSaOwner {
   private readonly wanted = new Set<ChildConfig>()
   /** Not before: children that the peer has just refused, and attempts after one that failed at once. */
   private readonly retryAt = new Map<ChildConfig, Millis>()
+  /** What of a child was begun by then is not wanted any more. */
+  private readonly unwantedBy = new Map<ChildConfig, Millis>()
   private attemptAt: Millis = Number.NEGATIVE_INFINITY
   private pursueAt: Millis | undefined
   /** The peer has begun an IKE SA: ours waits until then. */
@@ -80,7 +82,7 @@ export class Peer implements IkeSaOwner {
     this.children = new ChildTable(shared.env, shared.limits, {
       rekey: (now, child) => this.rekeyChild(now, child),
       lost: (now, child) => this.lost(now, child),
-      deleted: (now, protocol, spis) => this.tellDeleted(now, protocol, spis),
+      deleted: (now, protocol, spis, needed) => this.tellDeleted(now, protocol, spis, needed),
     })
   }
 
@@ -113,6 +115,7 @@ export class Peer implements IkeSaOwner {
       this.retryAt.delete(child)
       this.attemptAt = Number.NEGATIVE_INFINITY
     } else if (now < (this.retryAt.get(child) ?? now) || now < this.attemptAt) return
+    this.unwantedBy.delete(child)
     this.wanted.add(child)
     this.pursue(now)
   }
@@ -136,9 +139,20 @@ export class Peer implements IkeSaOwner {
     this.pursueAt = undefined
     // The end of an IKEv2 SA is the end of its CHILD_SAs as well (RFC 7296 section 1.4.1).
     if (this.config.version === 1)
-      for (const [protocol, spis] of this.children.inboundSpis()) this.tellDeleted(now, protocol, spis)
+      for (const [protocol, spis] of this.children.inboundSpis()) this.tellDeleted(now, protocol, spis, false)
     this.children.clear()
     for (const h of this.sas.all()) this.sas.drop(now, h.sa, true)
+  }
+
+  /**
+   * Ends the SAs of one child; it comes back when it is wanted again. What is being negotiated cannot be taken back from the
+   * peer: it ends as soon as both have it.
+   */
+  terminateChild(now: Millis, child: ChildConfig): void {
+    this.wanted.delete(child)
+    this.unwantedBy.set(child, now)
+    for (const { sa } of this.sas.all()) sa.giveUp(now, child)
+    this.children.endAll(now, child)
   }
 
   /** What is left waits for confirmations that nobody will wait for. */
@@ -348,6 +362,8 @@ export class Peer implements IkeSaOwner {
       remote: agreed.remoteTs.map(formatSelector),
       ...(!current && { unused: true }),
     })
+    if (agreed.startedAt <= (this.unwantedBy.get(agreed.child) ?? Number.NEGATIVE_INFINITY))
+      this.children.endAll(now, agreed.child)
   }
 
   childSettled(now: Millis, agreed: AgreedChild): void {
@@ -422,9 +438,9 @@ export class Peer implements IkeSaOwner {
   }
 
   /** Each IKE SA knows which of them are its own. */
-  private tellDeleted(now: Millis, protocol: SaProtocol, spis: readonly number[]): void {
-    if (this.config.version === 1) return this.sas.usable()?.sendDelete(now, protocol, spis)
-    for (const { sa } of this.sas.all()) sa.sendDelete(now, protocol, spis)
+  private tellDeleted(now: Millis, protocol: SaProtocol, spis: readonly number[], needed: boolean): void {
+    if (this.config.version === 1) return this.sas.usable()?.sendDelete(now, protocol, spis, needed)
+    for (const { sa } of this.sas.all()) sa.sendDelete(now, protocol, spis, needed)
   }
 
   private later(at: Millis): void {

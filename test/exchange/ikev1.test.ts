@@ -330,7 +330,7 @@ describe('the end of SAs', () => {
     const { network, a, b } = ends
     b.ike.terminate(network.now, 'a')
     network.runFor(100)
-    for (const e of [a, b]) expect([e.env.sas.size, e.peer.ikeSas.length]).toEqual([0, 0])
+    for (const e of [a, b]) expect([e.env.sas.size, e.established().length]).toEqual([0, 0])
     b.ike.acquire(network.now, 1)
     network.runFor(500)
     expect(convergence(ends)).toEqual([])

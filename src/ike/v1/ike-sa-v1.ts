@@ -15,6 +15,7 @@ import { formatIkeProposal } from '../proposals.js'
 import { transition } from '../transition-table.js'
 import { Fragmentation, isFragment } from './fragmentation.js'
 import { deletePayload, type Information, informationOf, openInformational } from './informational.js'
+import type { LastWords } from './last-words.js'
 import { MAIN_MODE } from './main-mode.js'
 import {
   dealtWith,
@@ -45,6 +46,8 @@ export class IkeSaV1 implements IkeSa {
   private phase2: Phase2 | undefined
   private readonly fragmentation = new Fragmentation()
   private closed = false
+  /** CLOSING: the Delete, to be said again. */
+  private lastWords: LastWords | undefined
 
   private constructor(
     now: Millis,
@@ -84,6 +87,7 @@ export class IkeSaV1 implements IkeSa {
   }
 
   get stage(): Stage {
+    if (this.lastWords !== undefined) return 'CLOSING'
     if (this.closed || this.state.kind === 'FAILED') return 'CLOSED'
     return this.phase2 === undefined ? 'CONNECTING' : 'ESTABLISHED'
   }
@@ -121,6 +125,7 @@ export class IkeSaV1 implements IkeSa {
 
   receive(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
     if (this.stage === 'CLOSED') return
+    if (this.stage === 'CLOSING') return this.owner.refuse(now, 'closing')
     this.guard(now, () => {
       if (isFragment(header)) this.joinFragment(now, path, header, message)
       else this.dispatch(now, path, header, message)
@@ -161,6 +166,7 @@ export class IkeSaV1 implements IkeSa {
   }
 
   tick(now: Millis): void {
+    if (this.lastWords !== undefined) return this.repeatLastWords(now, this.lastWords)
     this.guard(now, () => {
       const deadline = mainModeDeadline(this.state)
       if (deadline !== undefined && deadline <= now) this.mainMode(now, { kind: 'DUE' })
@@ -168,7 +174,15 @@ export class IkeSaV1 implements IkeSa {
     })
   }
 
+  private repeatLastWords(now: Millis, words: LastWords): void {
+    for (const message of words.due(now)) this.send(this.path, message)
+    if (!words.isEmpty) return
+    this.lastWords = undefined
+    this.owner.gone(now, this)
+  }
+
   nextDeadline(): Millis | undefined {
+    if (this.lastWords !== undefined) return this.lastWords.nextDeadline()
     if (this.stage === 'CLOSED') return undefined
     return this.phase2 === undefined ? mainModeDeadline(this.state) : this.phase2.nextDeadline()
   }
@@ -181,9 +195,12 @@ export class IkeSaV1 implements IkeSa {
     return this.phase2?.negotiating(child) ?? false
   }
 
-  sendDelete(_now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void {
+  /** Nothing waits: a Quick Mode begins at once. */
+  giveUp(): void {}
+
+  sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[], needed: boolean): void {
     const number = protocol === 'ah' ? PROTOCOL.AH : PROTOCOL.ESP
-    if (!this.closed) this.phase2?.inform([deletePayload(number, inboundSpis.map(spiOctets))])
+    if (!this.closed) this.phase2?.sendDelete(now, deletePayload(number, inboundSpis.map(spiOctets)), needed)
   }
 
   checkAlive(now: Millis): void {
@@ -203,8 +220,10 @@ export class IkeSaV1 implements IkeSa {
   }
 
   close(now: Millis, tell: boolean): void {
+    if (!tell) this.lastWords = undefined
     if (this.closed) return
-    this.phase2?.close(now, tell)
+    const words = this.phase2?.close(now, tell)
+    if (words?.isEmpty === false) this.lastWords = words
     forgetMainMode(this.state)
     this.closed = true
   }
@@ -212,7 +231,7 @@ export class IkeSaV1 implements IkeSa {
   describe(): IkeSaDescription {
     const phase1 = this.phase2?.phase1
     return {
-      state: this.closed ? 'CLOSED' : this.state.kind,
+      state: this.closed ? this.stage : this.state.kind,
       proposal: phase1 && formatIkeProposal(phase1.proposal),
       nat: phase1 && natText(phase1.nat),
     }

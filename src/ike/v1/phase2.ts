@@ -24,10 +24,10 @@ import {
   type Protection,
   sealInformational,
 } from './informational.js'
+import { LastWords } from './last-words.js'
 import type { Phase1 } from './main-mode-states.js'
 import { QUICK_MODE } from './quick-mode.js'
 import {
-  forgetQuickMode,
   type QuickModeContext,
   type QuickModeEffect,
   type QuickModeEvent,
@@ -68,6 +68,8 @@ export class Phase2 {
   private readonly messageIds = new Set<number>()
   private dpd: DeadPeerDetection | undefined
   private keepaliveAt: Millis | undefined
+  private readonly lastWords: LastWords
+  private isRetired = false
 
   constructor(now: Millis, host: Phase2Host, phase1: Phase1) {
     const { owner, sa } = host
@@ -84,17 +86,23 @@ export class Phase2 {
     this.hardAt = now + life
     if (phase1.capabilities.dpd)
       this.dpd = new DeadPeerDetection(now, delay, owner.limits.dpdRetransmitMs, spiNumber(random(4)) >>> 1)
+    this.lastWords = new LastWords(owner.limits.retransmitMs)
     if (phase1.nat.local) this.keepaliveAt = now + owner.limits.keepaliveMs
   }
 
   tick(now: Millis): void {
     for (const x of [...this.exchanges.values()])
-      if (isDue(quickModeDeadline(x.state), now)) this.quickMode(now, x, { kind: 'DUE' })
+      if (isDue(quickModeDeadline(x.state), now)) this.quickMode(now, x, { kind: this.dueOf(x.state) })
     if (isDue(this.keepaliveAt, now)) {
       this.keepaliveAt = now + this.owner.limits.keepaliveMs
       this.owner.env.sendKeepalive?.(this.path.local, this.path.remote)
     }
+    for (const message of this.lastWords.due(now)) this.host.send(this.path, message)
     if (isDue(this.dpd?.nextDeadline(), now)) this.askAlive(now)
+  }
+
+  private dueOf(s: QuickModeState): 'TRAFFIC' | 'DUE' {
+    return s.kind === 'ANSWERED' && this.owner.hasTraffic(s.agreed) ? 'TRAFFIC' : 'DUE'
   }
 
   nextDeadline(): Millis | undefined {
@@ -105,6 +113,7 @@ export class Phase2 {
     for (const x of this.exchanges.values()) consider(quickModeDeadline(x.state))
     consider(this.keepaliveAt)
     consider(this.dpd?.nextDeadline())
+    consider(this.lastWords.nextDeadline())
     return next
   }
 
@@ -132,18 +141,29 @@ export class Phase2 {
   retire(): void {
     this.softAt = undefined
     this.dpd = undefined
+    this.isRetired = true
   }
 
-  /** Ends all exchanges and wipes the keys. With `tell` the peer gets a Delete. */
-  close(now: Millis, tell: boolean): void {
+  /** Tells the peer that we no longer receive on SAs. @param needed the peer would send on them else */
+  sendDelete(now: Millis, payload: PayloadInit, needed: boolean): void {
+    const message = this.inform([payload])
+    if (needed) this.lastWords.add(now, message)
+  }
+
+  /**
+   * Ends all exchanges and wipes the keys. With `tell` the peer gets a Delete.
+   * @returns what is to be said again; empty for an IKE SA that the peer gives up by itself
+   */
+  close(now: Millis, tell: boolean): LastWords {
     const { phase1 } = this
-    if (tell) this.inform([deletePayload(PROTOCOL.ISAKMP, [cookiePair(phase1.ci, phase1.cr)])])
-    for (const { state } of this.exchanges.values()) {
-      if (state.kind === 'ANSWERED') this.owner.childAbandoned(now, state.agreed)
-      forgetQuickMode(state)
+    const words = new LastWords(this.owner.limits.retransmitMs)
+    if (tell) {
+      const message = this.inform([deletePayload(PROTOCOL.ISAKMP, [cookiePair(phase1.ci, phase1.cr)])])
+      if (!this.isRetired) words.add(now, message)
     }
-    this.exchanges.clear()
+    for (const x of [...this.exchanges.values()]) this.quickMode(now, x, { kind: 'CANCEL' })
     wipe(phase1.d, phase1.a, phase1.key)
+    return words
   }
 
   // Quick Mode
@@ -177,18 +197,18 @@ export class Phase2 {
       return
     }
     const before = x.state.kind
-    const { next, effects } = t.run(x.state, event, now, this.quickModeContext(x, event))
+    const { next, effects } = t.run(x.state, event, now, this.quickModeContext(now, x, event))
     x.state = next
     if (next.kind === 'CLOSED' || next.kind === 'IDLE') this.exchanges.delete(x.messageId)
     else this.exchanges.set(x.messageId, x)
     const authentic = next.kind !== before && 'message' in event
     if (authentic) this.heard(now, event.path, x.messageId)
-    if (before !== next.kind && next.kind !== 'CLOSED')
-      this.host.tell(`Quick Mode: ${t.story}`, next.kind, x.messageId)
+    const ended = next.kind === 'CLOSED' && (event.kind !== 'CANCEL' || before === 'DONE')
+    if (before !== next.kind && !ended) this.host.tell(`Quick Mode: ${t.story}`, next.kind, x.messageId)
     for (const e of effects) this.applyQuickMode(now, x, event, e)
   }
 
-  private quickModeContext(x: Exchange, event: QuickModeEvent): QuickModeContext {
+  private quickModeContext(now: Millis, x: Exchange, event: QuickModeEvent): QuickModeContext {
     const { owner } = this
     return {
       peer: owner.config,
@@ -200,8 +220,7 @@ export class Phase2 {
       newSpi: (child) => owner.newSpi(child),
       inLane: (child, spi) => laneForPeer(owner.config, child, spi, this.phase1.capabilities.lanes),
       keyShare: generateKeyShare,
-      yieldTo: (child) => this.yieldTo(child, x.messageId),
-      hasTraffic: (agreed) => owner.hasTraffic(agreed),
+      yieldTo: (child) => this.yieldTo(now, child, x.messageId),
     }
   }
 
@@ -233,13 +252,11 @@ export class Phase2 {
    * Both ends began a Quick Mode for the same child: the lower message ID goes first. If that is ours, the peer's is
    * dropped without a trace, so that its repetition may be answered later; else ours is given up.
    */
-  private yieldTo(child: ChildConfig, peersId: number): boolean {
+  private yieldTo(now: Millis, child: ChildConfig, peersId: number): boolean {
     for (const x of this.exchanges.values()) {
       if (x.state.kind !== 'SENT' || x.state.child.policy !== child.policy) continue
       if (x.messageId < peersId) return false
-      forgetQuickMode(x.state)
-      this.exchanges.delete(x.messageId)
-      this.host.tell('Quick Mode: both began, the peer goes first', 'CLOSED', x.messageId)
+      this.quickMode(now, x, { kind: 'CANCEL' })
     }
     return true
   }
@@ -307,9 +324,11 @@ export class Phase2 {
     this.inform([dpdPayload(NOTIFY.R_U_THERE, ci, cr, sequence)])
   }
 
-  /** Sends payloads in an Informational of their own. */
-  inform(payloads: readonly PayloadInit[]): void {
-    this.host.send(this.path, sealInformational(protectionOf(this.phase1), this.newMessageId(), payloads))
+  /** Sends payloads in an Informational of their own. Returns the message. */
+  inform(payloads: readonly PayloadInit[]): Uint8Array {
+    const message = sealInformational(protectionOf(this.phase1), this.newMessageId(), payloads)
+    this.host.send(this.path, message)
+    return message
   }
 
   /** An authenticated message: a sign of life, a used message ID, perhaps a new way. */

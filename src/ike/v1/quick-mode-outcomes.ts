@@ -40,7 +40,6 @@ export function repeatFirst(s: QuickModeIn<'SENT'>, now: Millis, c: QuickModeCon
 
 /** Message 3 has no answer of its own, so that the responder has to ask for it with message 2. */
 export function remind(s: QuickModeIn<'ANSWERED'>, now: Millis, c: QuickModeContext): QuickModeOutcome {
-  if (c.hasTraffic(s.agreed)) return settle(s, s.received, now, c)
   const { message, times } = s.sending
   const wait = c.limits.retransmitMs[times]
   if (wait === undefined) return abandon(s)
@@ -65,16 +64,22 @@ const resent = (message: Uint8Array): QuickModeEffect[] => [
   { do: 'send', message },
 ]
 
-export function abandon(s: QuickModeIn<'ANSWERED'>): QuickModeOutcome {
-  forgetQuickMode(s)
+function abandon(s: QuickModeIn<'ANSWERED'>): QuickModeOutcome {
+  const { next, effects } = takeBack(s)
   const reason = 'Quick Mode message 3 did not come'
-  return {
-    next: CLOSED,
-    effects: [
-      { do: 'abandon', agreed: s.agreed },
-      { do: 'failed', child: s.agreed.child, reason, silent: true },
-    ],
-  }
+  return { next, effects: [...effects, { do: 'failed', child: s.agreed.child, reason, silent: true }] }
+}
+
+/** Ends it; nobody misses anything. */
+export function cancel(s: QuickModeState): QuickModeOutcome {
+  forgetQuickMode(s)
+  return { next: CLOSED, effects: [] }
+}
+
+/** Ends it, and the half SA that message 2 promised. */
+export function takeBack(s: QuickModeIn<'ANSWERED'>): QuickModeOutcome {
+  const { next } = cancel(s)
+  return { next, effects: [{ do: 'abandon', agreed: s.agreed }] }
 }
 
 /** @param silent the peer did not answer at all */

@@ -66,12 +66,12 @@ export type QuickModeEvent =
   | ({ readonly kind: 'MESSAGE' } & Received)
   /** The message that the state has already dealt with, octet for octet. */
   | { readonly kind: 'REPEAT' }
-  /** A packet has come in on the new inbound SA. */
+  /** Due, and a packet has come in on the new inbound SA. */
   | { readonly kind: 'TRAFFIC' }
   /** The peer says, authenticated, that it refuses. */
   | { readonly kind: 'REFUSED'; readonly notify: string }
   /** The peer's own exchange for the same child goes first, or the IKE SA ends. */
-  | { readonly kind: 'CANCEL'; readonly reason: string }
+  | { readonly kind: 'CANCEL' }
   | { readonly kind: 'DUE' }
 
 export interface QuickModeContext {
@@ -88,8 +88,6 @@ export interface QuickModeContext {
   keyShare(group: number): KeyShare
   /** Whether a peer's exchange for the child may go on. Ours, if any, is given up then. */
   yieldTo(child: ChildConfig): boolean
-  /** Whether a packet has come in on the SA. */
-  hasTraffic(agreed: AgreedChild): boolean
 }
 
 export type QuickModeEffect =

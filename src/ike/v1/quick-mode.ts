@@ -1,13 +1,14 @@
 import type { Table } from '../transition-table.js'
 import { begin, finish } from './quick-mode-initiator.js'
 import {
-  abandon,
+  cancel,
   fail,
   remind,
   repeatFirst,
   repeatLast,
   repeatSecond,
   settle,
+  takeBack,
 } from './quick-mode-outcomes.js'
 import { answer, confirm } from './quick-mode-responder.js'
 import type {
@@ -34,19 +35,23 @@ export const QUICK_MODE: Table<QuickModeState, QuickModeEvent, QuickModeContext,
   SENT: {
     MESSAGE: { story: 'message 2: agreed, send message 3', run: (s, e, now, c) => finish(s, e, now, c) },
     REFUSED: { story: 'the peer refuses', run: (s, e) => fail(s, s.child, `the peer says ${e.notify}`) },
-    CANCEL: { story: 'given up', run: (s, e) => fail(s, s.child, e.reason) },
+    CANCEL: { story: 'given up: the peer goes first, or the IKE SA ends', run: (s) => cancel(s) },
     DUE: { story: 'message 1 not answered', run: (s, _e, now, c) => repeatFirst(s, now, c) },
   },
   ANSWERED: {
     MESSAGE: { story: 'message 3: confirmed', run: (s, e, now, c) => confirm(s, e, now, c) },
     REPEAT: { story: 'message 1 repeated, repeat message 2', run: (s, _e, _now, c) => repeatSecond(s, c) },
-    TRAFFIC: { story: 'traffic confirms', run: (s, _e, now, c) => settle(s, s.received, now, c) },
-    CANCEL: { story: 'given up', run: (s) => abandon(s) },
+    TRAFFIC: {
+      story: 'message 3 has not come, but traffic confirms',
+      run: (s, _e, now, c) => settle(s, s.received, now, c),
+    },
+    CANCEL: { story: 'the IKE SA ends before message 3', run: (s) => takeBack(s) },
     DUE: { story: 'message 3 has not come', run: (s, _e, now, c) => remind(s, now, c) },
   },
   DONE: {
     REPEAT: { story: 'repeated, answer with the same octets', run: (s, _e, _now, c) => repeatLast(s, c) },
-    DUE: { story: 'forgotten', run: () => ({ next: { kind: 'CLOSED' }, effects: [] }) },
+    CANCEL: { story: 'the IKE SA ends', run: (s) => cancel(s) },
+    DUE: { story: 'forgotten', run: (s) => cancel(s) },
   },
   CLOSED: {},
 }

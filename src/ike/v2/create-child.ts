@@ -106,7 +106,8 @@ function refused(s: OwnIn<'CREATING'>, type: number): OwnOutcome {
   // The peer's own SA for the same is there: nothing is missing.
   if (s.rival !== undefined)
     return { next: IDLE, effects: [{ do: 'rival-child', rival: s.rival.made, stays: true }] }
-  if (type === NOTIFY.TEMPORARY_FAILURE) return { next: IDLE, effects: [{ do: 'child-later', child }] }
+  if (type === NOTIFY.TEMPORARY_FAILURE)
+    return { next: IDLE, effects: [{ do: 'child-later', child, old: s.old }] }
   if (type === NOTIFY.CHILD_SA_NOT_FOUND && s.old !== undefined)
     return { next: IDLE, effects: [{ do: 'child-unknown', old: s.old, child }] }
   return { next: IDLE, effects: [{ do: 'child-failed', child, reason: `the peer says ${notifyName(type)}` }] }

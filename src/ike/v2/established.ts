@@ -112,8 +112,13 @@ export class Established {
 
   negotiate(now: Millis, child: ChildConfig): void {
     if (this.phase !== 'UP' || this.negotiating(child)) return
-    this.tasks.push({ kind: 'CHILD', child, at: now, tries: 0 })
+    this.tasks.push({ kind: 'CHILD', child, renews: this.inUse(child), at: now, tries: 0 })
     this.pump(now)
+  }
+
+  /** The CHILD_SA that carries the child's traffic. */
+  private inUse({ policy }: ChildConfig): OwnedChild | undefined {
+    return this.children.findLast((c) => c.agreed.child.policy === policy && isInUse(c))
   }
 
   negotiating(child: ChildConfig): boolean {
@@ -134,6 +139,17 @@ export class Established {
     )
     if (waiting !== undefined) this.move(now, waiting)
     return waiting !== undefined
+  }
+
+  /**
+   * What waits to be asked for is not wanted any more. A CHILD_SA that the peer has made and may not know to be there yet is
+   * moved to soon, so that it can be ended.
+   */
+  giveUp(now: Millis, child: ChildConfig): void {
+    this.tasks = this.tasks.filter((t) => t.kind !== 'CHILD' || t.child !== child)
+    const by = now + 2 * this.owner.limits.temporaryMs
+    for (const c of this.children)
+      if (c.agreed.child === child && c.moveAt !== undefined) c.moveAt = Math.min(c.moveAt, by)
   }
 
   /** SAs that are not ours, or that are being deleted, are left out. */
@@ -341,16 +357,10 @@ export class Established {
     switch (task.kind) {
       case 'CHILD': {
         this.tries = task.tries
-        const { child } = task
-        const old = this.children.findLast(
-          (c) =>
-            c.agreed.child.policy === child.policy &&
-            !c.closing &&
-            !c.replaced &&
-            !c.redundant &&
-            c.outboundKey === undefined,
-        )
-        return { kind: 'CREATE', child, old }
+        const { child, renews } = task
+        // The peer has ended it or renewed it meanwhile: both are an answer to our wish.
+        if (renews !== undefined && !(this.children.includes(renews) && isInUse(renews))) return undefined
+        return { kind: 'CREATE', child, old: renews ?? this.inUse(child) }
       }
       case 'DELETE': {
         const { protocol, spis } = task
@@ -406,12 +416,13 @@ export class Established {
         if (e.fields !== undefined) this.owner.refuse(now, 'child-failed', e.reason, e.fields)
         return this.owner.childFailed(now, this.host.sa, e.child, e.reason)
       case 'child-later':
-        return this.later(now, e.child)
+        return this.later(now, e.child, e.old)
       case 'child-unknown': {
         const { proposal, outboundSpi } = e.old.agreed
+        if (!this.children.includes(e.old)) return
         this.drop(e.old)
         this.owner.childrenDeleted(now, proposal.protocol, [outboundSpi])
-        this.tasks.push({ kind: 'CHILD', child: e.child, at: now, tries: 0 })
+        this.tasks.push({ kind: 'CHILD', child: e.child, renews: undefined, at: now, tries: 0 })
         return
       }
       case 'rekeyed':
@@ -432,7 +443,7 @@ export class Established {
     }
   }
 
-  private later(now: Millis, child: ChildConfig): void {
+  private later(now: Millis, child: ChildConfig, renews: OwnedChild | undefined): void {
     if (this.tries >= TRIES_MAX)
       return this.owner.childFailed(
         now,
@@ -441,7 +452,7 @@ export class Established {
         'the peer says TEMPORARY_FAILURE, again and again',
       )
     const at = now + this.owner.limits.temporaryMs * (1 + this.jitter())
-    this.tasks.push({ kind: 'CHILD', child, at, tries: this.tries + 1 })
+    this.tasks.push({ kind: 'CHILD', child, renews, at, tries: this.tries + 1 })
   }
 
   // CHILD_SAs
@@ -581,5 +592,9 @@ const ownedChild = (agreed: AgreedChild, replaces: OwnedChild | undefined): Owne
   closing: false,
   replaced: false,
 })
+
+/** Not replaced, not about to go, and the peer is known to have it. */
+const isInUse = (c: OwnedChild): boolean =>
+  !c.closing && !c.replaced && !c.redundant && c.outboundKey === undefined
 
 const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now

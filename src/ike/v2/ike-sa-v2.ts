@@ -298,6 +298,10 @@ export class IkeSaV2 implements NextIkeSa {
     return this.firstChild?.policy === child.policy || (this.up?.negotiating(child) ?? false)
   }
 
+  giveUp(now: Millis, child: ChildConfig): void {
+    this.up?.giveUp(now, child)
+  }
+
   sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[]): void {
     this.guard(now, () => this.up?.sendDelete(now, protocol, inboundSpis))
   }

@@ -9,6 +9,8 @@ export type Task =
   | {
       readonly kind: 'CHILD'
       readonly child: ChildConfig
+      /** The SA that is to be renewed: without it the wish is void. */
+      readonly renews: OwnedChild | undefined
       /** Not before. */
       readonly at: Millis
       /** Times that the peer has said TEMPORARY_FAILURE. */

@@ -126,7 +126,7 @@ export type OwnEffect =
       readonly fields?: Record<string, unknown>
     }
   /** Not now (RFC 7296 section 2.25). */
-  | { readonly do: 'child-later'; readonly child: ChildConfig }
+  | { readonly do: 'child-later'; readonly child: ChildConfig; readonly old: OwnedChild | undefined }
   /** The peer does not know the SA that we wanted to replace. */
   | { readonly do: 'child-unknown'; readonly old: OwnedChild; readonly child: ChildConfig }
   | {
