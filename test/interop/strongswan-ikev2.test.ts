@@ -137,6 +137,29 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
     flows()
   })
 
+  test.each(['we', 'strongSwan'])('fragments, %s initiate and rekey', { timeout: 60_000 }, async (who) => {
+    const [ike, esp] = ['aes128-sha256-modp2048', 'aes128gcm16-modp2048'] as const
+    const conf = theirs(ike, esp).replace('encap = yes', 'encap = yes\n  fragmentation = force')
+    charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf, 'fragment_size = 300')
+    gateway = await Gateway.start(lab, 'a', ours(lab, ike, esp, '', ', fragment_size: 300'))
+    if (who === 'strongSwan') charon.swanctl('--initiate', '--child', 'interop')
+    flows()
+    // IKE_AUTH, then requests and responses with a public value of 256 octets.
+    if (who === 'strongSwan') {
+      charon.swanctl('--rekey', '--child', 'interop')
+      await sleep(1_000)
+      charon.swanctl('--rekey', '--ike', 'interop')
+    } else await gateway.rekeyIke('strongswan')
+    await sleep(1_500)
+    flows()
+    const log = charon.log()
+    expect(log.match(/received fragment #\d of 2/g)?.length).toBeGreaterThanOrEqual(2)
+    expect(log.match(/splitting IKE message/g)?.length).toBeGreaterThanOrEqual(1)
+    expect(log).not.toContain('retransmit')
+    expect(gateway.log()).toContain('IKE SA renewed')
+    expect(gateway.log()).not.toContain('malformed')
+  })
+
   const IKE = 'aes128gcm16-prfsha256-ecp256'
   const PFS = 'aes128gcm16-x25519'
 

@@ -164,8 +164,8 @@ export class Gateway {
   }
 
   /** Has the IKE SA negotiated anew, as `swanctl --rekey --ike NAME` does. */
-  async rekeyIke(): Promise<void> {
-    await this.ask({ ike: `dom0-${other(this.side)}` })
+  async rekeyIke(peer = `dom0-${other(this.side)}`): Promise<void> {
+    await this.ask({ ike: peer })
   }
 
   private async ask(rekey: Readonly<Record<string, string>>): Promise<void> {

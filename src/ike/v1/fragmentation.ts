@@ -1,12 +1,10 @@
-import { type IkeHeader, NON_ESP_MARKER_LEN } from '../../wire/ike/header.js'
+import type { IkeHeader } from '../../wire/ike/header.js'
 import { emitFragments, parseFragment } from '../../wire/ike/v1/fragment.js'
 import { PAYLOAD } from '../../wire/ike/v1/numbers.js'
 import type { Millis } from '../environment.js'
-import { IKE_PORT, type Path } from '../path.js'
+import { messageRoom } from '../fragment-size.js'
+import type { Path } from '../path.js'
 import { Reassembly } from './reassembly.js'
-
-const IPV4_UDP = 28
-const IPV6_UDP = 48
 
 export const isFragment = (header: IkeHeader): boolean => header.nextPayload === PAYLOAD.FRAGMENT
 
@@ -21,9 +19,7 @@ export class Fragmentation {
    * @param fragmentSize octets of an IP packet, 0 = whole whatever it takes
    */
   datagrams(path: Path, message: Uint8Array, fragmentSize: number): readonly Uint8Array[] {
-    const ip = path.remote.address.length === 4 ? IPV4_UDP : IPV6_UDP
-    const marker = path.local.port === IKE_PORT ? 0 : NON_ESP_MARKER_LEN
-    const size = fragmentSize - ip - marker
+    const size = messageRoom(path, fragmentSize)
     if (fragmentSize === 0 || message.length <= size) return [message]
     if (this.message !== message) {
       this.message = message

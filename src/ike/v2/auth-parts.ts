@@ -1,12 +1,12 @@
 import { equalSecret } from '../../bytes/octets.js'
 import { EXCHANGE } from '../../wire/ike/header.js'
 import { emitTyped, parseTyped } from '../../wire/ike/v2/bodies.js'
-import { parseChain } from '../../wire/ike/v2/chain.js'
 import { AUTH_METHOD, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import { formatIdentity, type Identity, sameIdentity } from '../identity.js'
 import { authOctets, pskAuth } from './auth.js'
 import type { ChildContext } from './child-exchange.js'
 import type { FirstContext, Keyed, Received } from './first-states.js'
+import { openMessage } from './fragmentation.js'
 import { type MessageRules, PayloadSet } from './payload-set.js'
 
 // What both ends of IKE_AUTH do alike.
@@ -56,7 +56,7 @@ export function disprove(
  */
 export function openAuth(s: Keyed, e: Received, rules: MessageRules): PayloadSet | undefined {
   if (e.header.exchange !== EXCHANGE.IKE_AUTH) return undefined
-  const payloads = s.keying.opener.openPayloads(e.message, parseChain(e.header, e.message).encrypted)
+  const payloads = openMessage(s.keying.opener, e.header, e.message, e.joined)
   return payloads && new PayloadSet(payloads, rules)
 }
 

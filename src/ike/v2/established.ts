@@ -3,7 +3,6 @@ import { ProtocolError, WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
-import { parseChain } from '../../wire/ike/v2/chain.js'
 import type { AgreedChild } from '../child-sa.js'
 import { softPart } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
@@ -11,10 +10,12 @@ import type { Millis } from '../environment.js'
 import type { IkeSaOwner } from '../ike-sa.js'
 import { copyPath, type Path, samePath } from '../path.js'
 import { transition } from '../transition-table.js'
+import { openMessage } from './fragmentation.js'
 import { type Keying, sealed, wipeKeying } from './keying.js'
 import type { ChildKeymat } from './keys.js'
 import type { NatState } from './nat.js'
 import type { NextIkeSa, Task } from './next-ike-sa.js'
+import type { Outgoing } from './outgoing.js'
 import { OWN_EXCHANGES } from './own-exchanges.js'
 import {
   forgetChild,
@@ -28,6 +29,7 @@ import {
 } from './own-states.js'
 import { notify, PayloadSet, RULES, UnknownCritical } from './payload-set.js'
 import { answerRequest } from './peers-requests.js'
+import type { Joined } from './reassembly.js'
 import type { Window } from './window.js'
 
 /** TEMPORARY_FAILURE answers to one wish before it counts as refused. */
@@ -37,7 +39,7 @@ const TRIES_MAX = 6
 export interface EstablishedHost {
   readonly owner: IkeSaOwner
   readonly sa: NextIkeSa
-  send(path: Path, message: Uint8Array): void
+  send(path: Path, message: Outgoing): void
   tell(story: string, state: string): void
   /** The IKE SA that takes the predecessor's place, once it is promoted. */
   next(now: Millis, keying: Keying, predecessor: Established): NextIkeSa
@@ -268,9 +270,20 @@ export class Established {
 
   // Messages
 
-  /** A message with this SA's SPIs. @throws WireError for what is no encrypted message */
-  receive(now: Millis, path: Path, header: IkeHeader, message: Uint8Array, isResponse: boolean): void {
-    const payloads = this.keying.opener.openPayloads(message, parseChain(header, message).encrypted)
+  /**
+   * A message with this SA's SPIs.
+   * @param joined what was in its fragments, if it came in some: `message` is the first one then
+   * @throws WireError for what is no encrypted message
+   */
+  receive(
+    now: Millis,
+    path: Path,
+    header: IkeHeader,
+    message: Uint8Array,
+    isResponse: boolean,
+    joined?: Joined,
+  ): void {
+    const payloads = openMessage(this.keying.opener, header, message, joined)
     if (payloads === undefined) return this.owner.refuse(now, 'bad-icv')
     this.heard(now, path)
     const rules = header.exchange === EXCHANGE.CREATE_CHILD_SA ? RULES.createChild : RULES.informational

@@ -11,6 +11,7 @@ import {
   type Received,
 } from './first-states.js'
 import { headOf, sealed } from './keying.js'
+import { whole } from './outgoing.js'
 import { notify } from './payload-set.js'
 
 // How a step of the first exchanges may end, besides going on: by waiting, refusing or giving up.
@@ -54,7 +55,7 @@ export function decline(
   data: Uint8Array | undefined,
   refusal: { cause: string; error?: string; fields?: Record<string, unknown> },
 ): FirstOutcome {
-  const message = clear('responder', e.header.initiatorSpi, NO_SPI, [notify(name, data)])
+  const message = whole(clear('responder', e.header.initiatorSpi, NO_SPI, [notify(name, data)]))
   return {
     next: IDLE,
     effects: [

@@ -13,6 +13,8 @@ import type { Keying } from './keying.js'
 import { wipeKeying } from './keying.js'
 import type { ChildKeymat } from './keys.js'
 import type { NatState } from './nat.js'
+import type { Outgoing } from './outgoing.js'
+import type { Joined } from './reassembly.js'
 
 // What is true in each state of the first exchanges, RFC 7296 section 1.2.
 //
@@ -89,8 +91,11 @@ export type FirstEvent =
 /** The octets are valid within the call only. */
 export interface Received {
   readonly header: IkeHeader
+  /** The first fragment of a message that came in some. */
   readonly message: Uint8Array
   readonly path: Path
+  /** What was in all of them. */
+  readonly joined?: Joined | undefined
 }
 
 export interface FirstContext {
@@ -135,11 +140,11 @@ export interface FirstResult {
 
 export type FirstEffect =
   /** Our request, to be repeated until it is answered. `again` takes the place of the one under way. */
-  | { readonly do: 'request'; readonly path: Path; readonly message: Uint8Array; readonly again?: true }
+  | { readonly do: 'request'; readonly path: Path; readonly message: Outgoing; readonly again?: true }
   /** The response to the request in the event. */
-  | { readonly do: 'respond'; readonly path: Path; readonly message: Uint8Array }
+  | { readonly do: 'respond'; readonly path: Path; readonly message: Outgoing }
   /** A response for which nothing is kept, or a last word. */
-  | { readonly do: 'reply'; readonly path: Path; readonly message: Uint8Array }
+  | { readonly do: 'reply'; readonly path: Path; readonly message: Outgoing }
   /** Counts a refused message; `error` is for the operator and becomes the peer's last error. */
   | {
       readonly do: 'refuse'

@@ -2,7 +2,7 @@ import { equalOctets, hex, isZero, wipe } from '../../bytes/octets.js'
 import { generateKeyShare } from '../../crypto/key-exchange.js'
 import { ProtocolError, WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
-import { EXCHANGE, type IkeHeader } from '../../wire/ike/header.js'
+import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../../wire/ike/header.js'
 import { FLAG } from '../../wire/ike/v2/numbers.js'
 import type { AgreedChild, Role } from '../child-sa.js'
 import type { ChildConfig } from '../config.js'
@@ -22,10 +22,13 @@ import {
   firstDeadline,
   forgetFirst,
 } from './first-states.js'
+import { asksAgain, Fragments, inheritFragments, isFragment, notLarger } from './fragmentation.js'
 import type { Keying } from './keying.js'
 import { type NatState, usesUdp } from './nat.js'
 import type { NextIkeSa, Task } from './next-ike-sa.js'
+import type { Outgoing } from './outgoing.js'
 import type { OwnedChild } from './own-states.js'
+import type { Joined } from './reassembly.js'
 import { Window } from './window.js'
 
 /** What the responder of a first message needs besides. */
@@ -43,6 +46,7 @@ export class IkeSaV2 implements NextIkeSa {
   readonly startedAt: Millis
   private readonly owner: IkeSaOwner
   private readonly window: Window
+  private readonly fragments = new Fragments()
   private answering: Answering | undefined
   private state: FirstState = { kind: 'IDLE' }
   private up: Established | undefined
@@ -90,6 +94,7 @@ export class IkeSaV2 implements NextIkeSa {
     const sa = new IkeSaV2(now, owner, keying.role, keying.spiI)
     sa.state = { kind: 'ESTABLISHED' }
     sa.logKeys(keying)
+    inheritFragments(keying, predecessor.keying)
     const { nat, path, peersLanes } = predecessor
     sa.up = new Established(now, sa.host(), { keying, nat, path, peersLanes }, sa.window, predecessor)
     return sa
@@ -150,20 +155,68 @@ export class IkeSaV2 implements NextIkeSa {
     const fromInitiator = (header.flags & FLAG.INITIATOR) !== 0
     if (fromInitiator !== (this.role === 'responder')) return this.owner.refuse(now, 'flags')
     const again = isResponse ? undefined : this.window.repeated(header.messageId, message)
-    if (again === 'enough') return this.owner.refuse(now, 'repeat-limit')
-    if (again !== undefined) {
-      this.owner.env.count('ike.repeated')
-      return this.send(path, again)
-    }
+    if (again !== undefined) return this.answerAgain(now, path, again)
     const known = this.responderSpi
     if (known !== undefined && !equalOctets(known, header.responderSpi))
       return this.owner.refuse(now, 'unknown-cookie')
+    if (!isResponse && isFragment(header) && this.window.isLast(header.messageId))
+      return this.lateFragment(now, path, header, message)
     const expected = isResponse
       ? this.window.answers(header.messageId)
       : header.messageId === this.window.expectedId
     if (!expected) return this.owner.refuse(now, isResponse ? 'stale-response' : 'message-id')
-    if (this.up !== undefined) return this.up.receive(now, path, header, message, isResponse)
-    this.first(now, { kind: isResponse ? 'RESPONSE' : 'REQUEST', header, message, path })
+    if (isFragment(header)) return this.joinFragment(now, path, header, message, isResponse)
+    this.deliver(now, path, header, message, isResponse)
+  }
+
+  private deliver(
+    now: Millis,
+    path: Path,
+    header: IkeHeader,
+    message: Uint8Array,
+    isResponse: boolean,
+    joined?: Joined,
+  ): void {
+    if (this.up !== undefined) return this.up.receive(now, path, header, message, isResponse, joined)
+    this.first(now, { kind: isResponse ? 'RESPONSE' : 'REQUEST', header, message, path, joined })
+  }
+
+  private answerAgain(now: Millis, path: Path, again: Outgoing | 'enough'): void {
+    if (again === 'enough') return this.owner.refuse(now, 'repeat-limit')
+    this.owner.env.count('ike.repeated')
+    this.send(path, again)
+  }
+
+  // Fragments
+
+  private get keying(): Keying | undefined {
+    return this.up?.keying ?? ('keying' in this.state ? this.state.keying : undefined)
+  }
+
+  private joinFragment(
+    now: Millis,
+    path: Path,
+    header: IkeHeader,
+    message: Uint8Array,
+    isResponse: boolean,
+  ): void {
+    const { keying } = this
+    if (keying === undefined) return this.owner.refuse(now, 'unexpected')
+    const joined = this.fragments.receive(keying.opener, header, message, isResponse)
+    if (joined === 'waiting') return
+    if (joined === 'known') return this.owner.env.count('ike.repeated')
+    if (joined === 'forged') return this.owner.refuse(now, 'bad-icv')
+    notLarger(keying, joined.largest)
+    this.deliver(now, path, parseIkeHeader(joined.message), joined.message, isResponse, joined)
+  }
+
+  /** A fragment of the request that was answered last. */
+  private lateFragment(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
+    const { keying } = this
+    if (keying === undefined || !asksAgain(keying.opener, header, message))
+      return this.owner.env.count('ike.repeated')
+    const again = this.window.answerAgain()
+    if (again !== undefined) this.answerAgain(now, path, again)
   }
 
   // The first exchanges
@@ -361,10 +414,10 @@ export class IkeSaV2 implements NextIkeSa {
   }
 
   /** A socket's error is as good as a lost datagram: retransmission takes care of it. */
-  private send(path: Path, message: Uint8Array): void {
+  private send(path: Path, message: Outgoing): void {
     const { env, config } = this.owner
     try {
-      env.send(path.local, path.remote, message)
+      for (const datagram of message.datagrams) env.send(path.local, path.remote, datagram)
     } catch (error) {
       env.count('ike.send-failed')
       env.log('debug', 'ike: a message could not be sent', { peer: config.name, error: String(error) })

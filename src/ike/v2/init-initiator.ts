@@ -18,12 +18,14 @@ import type {
   Keyed,
   Received,
 } from './first-states.js'
+import { allowFragments } from './fragmentation.js'
 import { aboutUs, capabilitiesOf, NO_SPI, NONCE_LEN, readClear, sharedSecret } from './init-parts.js'
 import { makeKeying } from './keying.js'
 import { skeyseed } from './keys.js'
 import { explainProposals } from './mismatch.js'
 import { detectNat, usesUdp } from './nat.js'
 import { accepted, ikeRequirement, offer } from './offer.js'
+import { whole } from './outgoing.js'
 import { notify, RULES } from './payload-set.js'
 import { usePpk } from './ppk.js'
 
@@ -49,7 +51,7 @@ export function begin(e: Extract<FirstEvent, { kind: 'BEGIN' }>, c: FirstContext
   const request = requestOf(made, c)
   return {
     next: { kind: 'INIT_SENT', ...made, detours: 0, request, hint: undefined },
-    effects: [{ do: 'request', path: made.path, message: request }],
+    effects: [{ do: 'request', path: made.path, message: whole(request) }],
   }
 }
 
@@ -110,6 +112,7 @@ export function receiveInit(
   const seed = skeyseed(proposal.prf, s.ni, nr, secret)
   const keying = makeKeying('initiator', proposal, seed, x, c.random)
   wipe(secret, seed)
+  allowFragments(keying, set, c.peer)
   s.share.destroy()
   if (!capabilities.ppk) wipe(s.ppk?.key)
   const nat = c.peer.encapsulation === 'raw' ? undefined : detectNat(s.spiI, spiR, set, e.path)
@@ -158,7 +161,7 @@ function askAgain(s: FirstIn<'INIT_SENT'>, c: FirstContext): FirstOutcome {
   const request = requestOf(s, c)
   return {
     next: { ...s, request, detours: s.detours + 1 },
-    effects: [{ do: 'request', path: s.path, message: request, again: true }],
+    effects: [{ do: 'request', path: s.path, message: whole(request), again: true }],
   }
 }
 

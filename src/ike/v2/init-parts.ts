@@ -43,9 +43,11 @@ export function aboutUs(
   c: FirstContext,
 ): PayloadInit[] {
   const natT = c.peer.encapsulation !== 'raw'
+  const fragments = c.peer.fragmentSize !== 0
   const vendors = [...(natT && c.prefersUdp ? [VENDOR_ID.PREFERS_UDP] : []), ...lanesVendors(c.peer)]
   return [
     ...(natT ? natDetection(spiI, spiR, path, claims) : []),
+    ...(fragments ? [notify('IKEV2_FRAGMENTATION_SUPPORTED')] : []),
     ...vendors.map((body) => ({ type: PAYLOAD.VENDOR, body })),
   ]
 }

@@ -8,6 +8,7 @@ import { copyPath } from '../path.js'
 import { formatGroup } from '../proposals.js'
 import { clear, decline, refuse } from './first-outcomes.js'
 import type { FirstContext, FirstIn, FirstOutcome, Received } from './first-states.js'
+import { allowFragments } from './fragmentation.js'
 import {
   aboutUs,
   capabilitiesOf,
@@ -23,6 +24,7 @@ import { skeyseed } from './keys.js'
 import { explainProposals } from './mismatch.js'
 import { detectNat, doesNatT, NO_NAT } from './nat.js'
 import { answerTo, choose, ikeRequirement, offer } from './offer.js'
+import { whole } from './outgoing.js'
 import { RULES } from './payload-set.js'
 import { usePpk } from './ppk.js'
 
@@ -76,6 +78,7 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
   const seed = skeyseed(proposal.prf, ni, nr, secret)
   const keying = makeKeying('responder', proposal, seed, { spiI, spiR, ni, nr }, c.random)
   wipe(secret, seed)
+  allowFragments(keying, set, c.peer)
   const natT = c.peer.encapsulation !== 'raw' && doesNatT(set)
   const claims = natT && (c.peer.encapsulation === 'udp' || (c.prefersUdp && capabilities.prefersUdp))
   const found = natT ? detectNat(spiI, NO_SPI, set, e.path) : NO_NAT
@@ -97,6 +100,6 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
       request: new Uint8Array(e.message),
       until: now + c.limits.halfOpenMs,
     },
-    effects: [{ do: 'respond', path, message: response }],
+    effects: [{ do: 'respond', path, message: whole(response) }],
   }
 }

@@ -5,6 +5,7 @@ import { FLAG } from '../../wire/ike/v2/numbers.js'
 import type { Role } from '../child-sa.js'
 import type { IkeProposal } from '../proposals.js'
 import { deriveKeys, type SkKeys, type SpisAndNonces, wipeKeys } from './keys.js'
+import type { Outgoing } from './outgoing.js'
 import { Opener, Sealer } from './protection.js'
 
 /** An IKE SA's SPIs, algorithms and keys, and what they encrypt with. */
@@ -57,11 +58,11 @@ export function headOf(
   return { initiatorSpi: spiI, responderSpi: spiR, version: VERSION_2, exchange, flags, messageId }
 }
 
-/** A whole encrypted message. */
+/** An encrypted message, in fragments when the peer takes them and it is large. */
 export const sealed = (
   k: Keying,
   exchange: number,
   messageId: number,
   response: boolean,
   payloads: readonly PayloadInit[],
-): Uint8Array => k.sealer.seal(headOf(k.role, k.spiI, k.spiR, exchange, messageId, response), payloads)
+): Outgoing => k.sealer.seal(headOf(k.role, k.spiI, k.spiR, exchange, messageId, response), payloads)

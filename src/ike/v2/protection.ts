@@ -5,9 +5,19 @@ import { WireError } from '../../errors.js'
 import type { IkeHeader } from '../../wire/ike/header.js'
 import { emitPayloads, type Payload, type PayloadInit } from '../../wire/ike/payloads.js'
 import { type EncryptedPayload, parseInner } from '../../wire/ike/v2/chain.js'
-import { emptySealed, layoutOf, pad, type SealedLengths, unpad } from '../../wire/ike/v2/encrypted.js'
+import {
+  emptySealed,
+  type FragmentPlace,
+  fragmentCapacity,
+  layoutOf,
+  pad,
+  type SealedLengths,
+  sealedLength,
+  unpad,
+} from '../../wire/ike/v2/encrypted.js'
 import { PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { IkeProposal } from '../proposals.js'
+import type { Outgoing } from './outgoing.js'
 
 // Encrypted messages: RFC 7296 section 3.14, with AEADs RFC 5282. Integrity is verified before anything is decrypted.
 
@@ -26,6 +36,14 @@ function lengthsOf(p: IkeProposal): SealedLengths {
   }
 }
 
+/** Octets of a message above which it goes in fragments, and of one that every way carries. */
+export interface Cut {
+  readonly above: number
+  readonly smallest: number
+}
+
+type Head = Omit<IkeHeader, 'nextPayload' | 'length'>
+
 /** Encrypts what one end sends under one IKE SA. */
 export class Sealer {
   private readonly proposal: IkeProposal
@@ -34,6 +52,8 @@ export class Sealer {
   private readonly random: (length: number) => Uint8Array
   /** Counts messages: with a salt in front, an IV must never come twice under one key (RFC 5282 section 4). */
   private counter = 0
+  /** Undefined while the peer takes no fragments. */
+  cut: Cut | undefined
 
   /** @param keys the caller's, which must outlive this object */
   constructor(proposal: IkeProposal, keys: Keys, random: (length: number) => Uint8Array) {
@@ -43,12 +63,47 @@ export class Sealer {
     this.random = random
   }
 
-  /** @returns the whole message, new */
-  seal(header: Omit<IkeHeader, 'nextPayload' | 'length'>, payloads: readonly PayloadInit[]): Uint8Array {
+  /** @returns the message as it goes out, new: whole, or in fragments when it is too large for `cut` */
+  seal(header: Head, payloads: readonly PayloadInit[]): Outgoing {
     const chain = emitPayloads(payloads)
-    const plaintext = pad(chain, this.lengths.block)
     const first = payloads[0]?.type ?? 0
-    const { message, layout } = emptySealed(header, first, plaintext.length, this.lengths)
+    const { cut } = this
+    const outgoing =
+      cut === undefined
+        ? { datagrams: [this.sealOne(header, first, chain)] }
+        : this.sealWithin(header, first, chain, cut)
+    if (outgoing.smaller === undefined) wipe(chain)
+    return outgoing
+  }
+
+  private sealWithin(header: Head, first: number, chain: Uint8Array, { above, smallest }: Cut): Outgoing {
+    const length = sealedLength(chain.length, this.lengths)
+    const datagrams =
+      length <= above ? [this.sealOne(header, first, chain)] : this.fragments(header, first, chain, above)
+    // Fragments of two cuts of one message are told apart by their total alone.
+    const more = Math.ceil(chain.length / fragmentCapacity(smallest, this.lengths)) > datagrams.length
+    if (Math.min(length, above) <= smallest || !more) return { datagrams }
+    return {
+      datagrams,
+      smaller: () => {
+        this.cut = { above: smallest, smallest }
+        return this.sealWithin(header, first, chain, this.cut)
+      },
+    }
+  }
+
+  private fragments(header: Head, first: number, chain: Uint8Array, size: number): Uint8Array[] {
+    const room = fragmentCapacity(size, this.lengths)
+    const total = Math.ceil(chain.length / room)
+    return Array.from({ length: total }, (_, i) => {
+      const place = { number: i + 1, total }
+      return this.sealOne(header, i === 0 ? first : 0, chain.subarray(i * room, (i + 1) * room), place)
+    })
+  }
+
+  private sealOne(header: Head, first: number, chain: Uint8Array, place?: FragmentPlace): Uint8Array {
+    const plaintext = pad(chain, this.lengths.block)
+    const { message, layout } = emptySealed(header, first, plaintext.length, this.lengths, place)
     const iv = this.nextIv()
     message.set(iv, layout.iv)
     const { encryption, integrity } = this.proposal
@@ -61,7 +116,7 @@ export class Sealer {
       message.set(runCipher(encryption.id, 'encrypt', e, iv, plaintext), layout.ciphertext)
       message.set(messageIcv(integrity, a, message.subarray(0, layout.icv)), layout.icv)
     }
-    wipe(chain, plaintext)
+    wipe(plaintext)
     return message
   }
 
@@ -78,6 +133,8 @@ export class Sealer {
 
 /** Verifies and decrypts what the other end sends under one IKE SA. */
 export class Opener {
+  /** The peer has been told that it may send fragments, and has said that it does. */
+  takesFragments = false
   private readonly proposal: IkeProposal
   private readonly keys: Keys
   private readonly lengths: SealedLengths

@@ -1,13 +1,22 @@
 import { equalOctets } from '../../bytes/octets.js'
 import type { Millis } from '../environment.js'
 import type { Path } from '../path.js'
+import type { Outgoing } from './outgoing.js'
 
 // Message IDs and retransmission, RFC 7296 sections 2.1 to 2.3, with a window of one: each end has one request under way,
-// repeats it octet for octet until it is answered, and keeps its last response to answer repetitions.
+// repeats it octet for octet until it is answered, and keeps its last response to answer repetitions. The octets are those of
+// every fragment; what has been sent twice in vain is cut once more, into smaller ones.
+
+/** Sendings of a message after which a way that loses large datagrams is the likely cause. */
+const LARGE_TIMES = 2
+
+/** @param times how often it was sent */
+const nextTime = (message: Outgoing, times: number): Outgoing =>
+  times < LARGE_TIMES ? message : (message.smaller?.() ?? message)
 
 interface Sent {
   readonly id: number
-  readonly message: Uint8Array
+  readonly message: Outgoing
   readonly path: Path
   readonly schedule: readonly number[]
   readonly times: number
@@ -15,8 +24,9 @@ interface Sent {
 }
 
 interface Answered {
+  /** Of a request in fragments the first one, which alone is answered again (RFC 7383 section 2.6.1). */
   readonly request: Uint8Array
-  readonly response: Uint8Array
+  response: Outgoing
   repeats: number
 }
 
@@ -51,7 +61,7 @@ export class Window {
    * @param message kept as it is
    * @param schedule milliseconds to wait after each sending
    */
-  send(now: Millis, message: Uint8Array, path: Path, schedule: readonly number[]): void {
+  send(now: Millis, message: Outgoing, path: Path, schedule: readonly number[]): void {
     this.sent = { id: this.ownId, message, path, schedule, times: 1, dueAt: now + (schedule[0] ?? 0) }
   }
 
@@ -71,7 +81,7 @@ export class Window {
   }
 
   /** What is due: the request once more, or the insight that nobody answers. */
-  due(now: Millis): { readonly message: Uint8Array; readonly path: Path } | 'silent' | undefined {
+  due(now: Millis): { readonly message: Outgoing; readonly path: Path } | 'silent' | undefined {
     const { sent } = this
     if (sent === undefined || sent.dueAt > now) return undefined
     const wait = sent.schedule[sent.times]
@@ -79,25 +89,38 @@ export class Window {
       this.sent = undefined
       return 'silent'
     }
-    this.sent = { ...sent, times: sent.times + 1, dueAt: now + wait }
-    return sent
+    const message = nextTime(sent.message, sent.times)
+    this.sent = { ...sent, message, times: sent.times + 1, dueAt: now + wait }
+    return this.sent
   }
 
   /**
    * A request of the peer's that we have answered already.
    * @returns the same response, undefined when it is another request, 'enough' when it was repeated too often
    */
-  repeated(id: number, request: Uint8Array): Uint8Array | 'enough' | undefined {
-    const { answer } = this
-    if (answer === undefined || id !== this.peersId - 1 || !equalOctets(answer.request, request))
+  repeated(id: number, request: Uint8Array): Outgoing | 'enough' | undefined {
+    if (!this.isLast(id) || this.answer === undefined || !equalOctets(this.answer.request, request))
       return undefined
+    return this.answerAgain()
+  }
+
+  /** Whether the Message ID is that of the request that we have answered last. */
+  isLast(id: number): boolean {
+    return id === this.peersId - 1
+  }
+
+  /** The last response once more, 'enough' when it was given too often, undefined when there is none. */
+  answerAgain(): Outgoing | 'enough' | undefined {
+    const { answer } = this
+    if (answer === undefined) return undefined
     if (answer.repeats >= this.repeatsMax) return 'enough'
     answer.repeats++
+    answer.response = nextTime(answer.response, answer.repeats)
     return answer.response
   }
 
-  /** The peer's request with `expectedId` is answered. @param request copied @param response kept */
-  answered(request: Uint8Array, response: Uint8Array): void {
+  /** The peer's request with `expectedId` is answered. @param request copied; its first fragment, if it has any @param response kept */
+  answered(request: Uint8Array, response: Outgoing): void {
     this.answer = { request: new Uint8Array(request), response, repeats: 0 }
     this.peersId++
   }

@@ -6,6 +6,7 @@ import { parseIkeProposal } from '../../../src/ike/proposals.js'
 import { Cookies } from '../../../src/ike/v2/cookies.js'
 import { headOf, makeKeying, sealed } from '../../../src/ike/v2/keying.js'
 import { compareNonces, lowerNonce } from '../../../src/ike/v2/nonces.js'
+import { whole } from '../../../src/ike/v2/outgoing.js'
 import { narrow, sameSelectors } from '../../../src/ike/v2/selectors.js'
 import { Window } from '../../../src/ike/v2/window.js'
 import { EXCHANGE, parseIkeHeader } from '../../../src/wire/ike/header.js'
@@ -34,7 +35,7 @@ describe('encrypted messages', () => {
       makeKeying('initiator', proposal, seed, x, random),
       makeKeying('responder', proposal, seed, x, random),
     ]
-    const message = sealed(a, EXCHANGE.INFORMATIONAL, 5, false, payloads)
+    const message = sealed(a, EXCHANGE.INFORMATIONAL, 5, false, payloads).datagrams[0]!
     const header = parseIkeHeader(message)
     expect(header).toMatchObject(headOf('initiator', x.spiI, x.spiR, EXCHANGE.INFORMATIONAL, 5, false))
     const open = (m: Uint8Array) => b.opener.openPayloads(m, parseChain(parseIkeHeader(m), m).encrypted)
@@ -55,7 +56,9 @@ describe('encrypted messages', () => {
       const length = proposal.encryption.id === ENCR.AES_CBC ? 16 : 8
       const ivs = new Set<string>()
       for (let i = 0; i < 300; i++)
-        ivs.add(Buffer.from(sealed(k, 37, i, false, []).subarray(32, 32 + length)).toString('hex'))
+        ivs.add(
+          Buffer.from(sealed(k, 37, i, false, []).datagrams[0]!.subarray(32, 32 + length)).toString('hex'),
+        )
       expect(ivs.size).toBe(300)
     }
   })
@@ -164,7 +167,7 @@ describe('the window', () => {
   }
   test('repeats the same octets on schedule, and gives up', () => {
     const w = new Window(4)
-    const message = random(40)
+    const message = whole(random(40))
     w.send(100, message, path, [10, 20])
     expect(w.due(105)).toBeUndefined()
     expect(w.due(110)).toMatchObject({ message })
@@ -175,14 +178,14 @@ describe('the window', () => {
   test('a response is for the request under way alone', () => {
     const w = new Window(4)
     expect(w.answers(0)).toBe(false)
-    w.send(0, random(4), path, [10])
+    w.send(0, whole(random(4)), path, [10])
     expect([w.answers(0), w.answers(1)]).toEqual([true, false])
     w.finish()
     expect([w.answers(0), w.nextId]).toEqual([false, 1])
   })
   test('a repeated request gets the same response, so often and no more; another one with its ID gets none', () => {
     const w = new Window(2)
-    const [request, response] = [random(40), random(50)]
+    const [request, response] = [random(40), whole(random(50))]
     w.answered(request, response)
     expect(w.expectedId).toBe(1)
     expect(w.repeated(0, new Uint8Array(request))).toBe(response)

@@ -9,6 +9,9 @@ import { PAYLOAD } from './numbers.js'
 //  SK  (RFC 7296 section 3.14): | generic header | IV | ciphertext of (payloads, padding, pad length) | ICV |
 //  SKF (RFC 7383 section 2.5):  | generic header | fragment (2) | of (2) | IV | ciphertext ... | ICV |
 
+/** Fragment number and count of an SKF payload. */
+const FRAGMENT_FIELDS_LEN = 4
+
 /** Octets of a cipher's framing. */
 export interface SealedLengths {
   readonly iv: number
@@ -38,7 +41,7 @@ export interface SealedLayout {
  * @throws WireError when it is too short, or its ciphertext no multiple of the block
  */
 export function layoutOf(at: number, end: number, fragment: boolean, l: SealedLengths): SealedLayout {
-  const aadEnd = at + PAYLOAD_HEADER_LEN + (fragment ? 4 : 0)
+  const aadEnd = at + PAYLOAD_HEADER_LEN + (fragment ? FRAGMENT_FIELDS_LEN : 0)
   const ciphertext = aadEnd + l.iv
   const icv = end - l.icv
   const octets = icv - ciphertext
@@ -47,6 +50,16 @@ export function layoutOf(at: number, end: number, fragment: boolean, l: SealedLe
   if (octets % l.block !== 0)
     throw new WireError('SK.ciphertext', ciphertext, `${octets} octets are no whole blocks`)
   return { aadEnd, iv: aadEnd, ciphertext, icv, end }
+}
+
+/** Octets of a message with an SK payload that has `chain` octets of payloads inside. */
+export const sealedLength = (chain: number, l: SealedLengths): number =>
+  IKE_HEADER_LEN + PAYLOAD_HEADER_LEN + l.iv + Math.ceil((chain + 1) / l.block) * l.block + l.icv
+
+/** Octets of payloads that fit into a fragment of `size` octets, header included; at least 1, whatever the size. */
+export function fragmentCapacity(size: number, l: SealedLengths): number {
+  const room = size - IKE_HEADER_LEN - PAYLOAD_HEADER_LEN - FRAGMENT_FIELDS_LEN - l.iv - l.icv
+  return Math.max(1, Math.floor(room / l.block) * l.block - 1)
 }
 
 /** The numbers in front of a fragment's IV. @throws WireError */
@@ -92,7 +105,7 @@ export function emptySealed(
   l: SealedLengths,
   fragment?: FragmentPlace,
 ): { message: Uint8Array; layout: SealedLayout } {
-  const head = PAYLOAD_HEADER_LEN + (fragment === undefined ? 0 : 4)
+  const head = PAYLOAD_HEADER_LEN + (fragment === undefined ? 0 : FRAGMENT_FIELDS_LEN)
   const message = new Uint8Array(IKE_HEADER_LEN + head + l.iv + plaintext + l.icv)
   const type = fragment === undefined ? PAYLOAD.SK : PAYLOAD.SKF
   emitIkeHeader({ ...header, nextPayload: type, length: message.length }, message, 0)
