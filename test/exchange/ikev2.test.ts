@@ -443,6 +443,23 @@ describe('the end of SAs', () => {
     for (const e of [a, b]) expect([e.env.sas.size, e.peer.ikeSas.length]).toEqual([0, 0])
   })
 
+  test('what is wanted after an end is not left to a request of before it that nobody answers', () => {
+    const { network, a, b } = up({ config: { dynamicPsk: 'off' } })
+    network.impairment = () => []
+    a.ike.expire(network.now, {
+      ...{ direction: 'outbound', protocol: 'esp', policy: 1, limit: 'soft', cause: 'asked' },
+      spi: a.current()[0]!.outboundSpi,
+    } as const)
+    network.runFor(100)
+    a.ike.terminate(network.now, 'b')
+    b.ike.terminate(network.now, 'a')
+    network.impairment = () => [5]
+    a.ike.initiate(network.now, 'b')
+    network.runFor(500)
+    expect(a.current()).toHaveLength(1)
+    expect(b.current()).toHaveLength(1)
+  })
+
   test('both terminate at once', () => {
     const { network, a, b } = up()
     a.ike.terminate(network.now, 'b')

@@ -125,6 +125,8 @@ export class Established {
 
   negotiating(child: ChildConfig): boolean {
     const { policy } = child
+    // What still comes of a request is deleted with the rest.
+    if (this.phase === 'CLOSING' || this.phase === 'CLOSED') return false
     return (
       (this.own.kind === 'CREATING' && this.own.offer.child.policy === policy) ||
       this.tasks.some((t) => t.kind === 'CHILD' && t.child.policy === policy) ||
