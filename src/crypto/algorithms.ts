@@ -40,6 +40,7 @@ export const KE = {
   ECP384: 20,
   ECP521: 21,
   CURVE25519: 31,
+  ML_KEM_768: 36,
 } as const
 
 export interface EncryptionInfo {

@@ -20,6 +20,14 @@ export interface IkeProposal {
   readonly prf: number
   /** IANA key exchange (Diffie-Hellman group) id. */
   readonly group: number
+  /** A second key exchange (RFC 9370), IKEv2 only. */
+  readonly additional?: number
+}
+
+/** The same for an IKE SA that takes another one's place: its keys come from the old one's, to which the second exchange has added. */
+export function renewed(p: IkeProposal): IkeProposal {
+  const { additional: _, ...rest } = p
+  return rest
 }
 
 /** One way to protect a CHILD_SA. */
@@ -37,7 +45,7 @@ export interface ChildProposal {
   readonly esnOptional?: boolean
 }
 
-type Kind = 'encryption' | 'integrity' | 'prf' | 'group' | 'esn'
+type Kind = 'encryption' | 'integrity' | 'prf' | 'group' | 'additional' | 'esn'
 interface Keyword {
   readonly kind: Kind
   readonly id: number
@@ -106,6 +114,7 @@ add('ecp256', 'group', KE.ECP256)
 add('ecp384', 'group', KE.ECP384)
 add('ecp521', 'group', KE.ECP521)
 add('x25519', 'group', KE.CURVE25519)
+add('ke1_mlkem768', 'additional', KE.ML_KEM_768)
 add('esn', 'esn', 1)
 add('noesn', 'esn', 0)
 
@@ -116,7 +125,7 @@ const wordOf = (kind: Kind, id: number, bits = 0): string | undefined =>
 type Place = 'ike' | 'esp' | 'ah'
 const PLACE_NAMES = { ike: 'an IKE proposal', esp: 'an ESP proposal', ah: 'an AH proposal' } as const
 const PLACE_KINDS: Readonly<Record<Place, readonly Kind[]>> = {
-  ike: ['encryption', 'integrity', 'prf', 'group'],
+  ike: ['encryption', 'integrity', 'prf', 'group', 'additional'],
   esp: ['encryption', 'integrity', 'group', 'esn'],
   ah: ['integrity', 'group', 'esn'],
 }
@@ -174,6 +183,8 @@ export function parseIkeProposal(text: string): IkeProposal {
   if (group === undefined)
     throw new ConfigError(`"${text}" names no key exchange; expected one of ${wordsOf('ike', 'group')}`)
   const prf = parts.get('prf')?.[0]?.id
+  const second = parts.get('additional')?.[0]?.id
+  const exchanges = { group: group.id, ...(second !== undefined && { additional: second }) }
   if (hasOwnIntegrity(encryption.id)) {
     if (integrity !== undefined)
       throw new ConfigError(`"${text}": an authenticated cipher has no integrity algorithm beside it`)
@@ -181,7 +192,7 @@ export function parseIkeProposal(text: string): IkeProposal {
       throw new ConfigError(
         `"${text}" names no PRF; with an authenticated cipher expected one of ${wordsOf('ike', 'prf')}`,
       )
-    return { encryption: cipherOf(encryption), integrity: INTEG.NONE, prf, group: group.id }
+    return { encryption: cipherOf(encryption), integrity: INTEG.NONE, prf, ...exchanges }
   }
   if (integrity === undefined)
     throw new ConfigError(
@@ -189,7 +200,7 @@ export function parseIkeProposal(text: string): IkeProposal {
     )
   const ownPrf = prf ?? prfOf(integrity.id)
   if (ownPrf === undefined) throw new InternalError(`no PRF belongs to integrity algorithm ${integrity.id}`)
-  return { encryption: cipherOf(encryption), integrity: integrity.id, prf: ownPrf, group: group.id }
+  return { encryption: cipherOf(encryption), integrity: integrity.id, prf: ownPrf, ...exchanges }
 }
 
 /**
@@ -230,14 +241,18 @@ export const formatIntegrity = (id: number): string =>
 export const formatPrf = (id: number): string => wordOf('prf', id) ?? `prf ${id}`
 /** Keyword of a group, "none" for 0. */
 export const formatGroup = (id: number): string =>
-  id === 0 ? 'none' : (wordOf('group', id) ?? `group ${id}`)
+  id === 0 ? 'none' : (wordOf('group', id) ?? formatAdditional(id) ?? `group ${id}`)
+
+const formatAdditional = (id: number): string | undefined => wordOf('additional', id)?.replace(/^ke1_/, '')
 
 /** What parseIkeProposal reads. */
 export function formatIkeProposal(p: IkeProposal): string {
   const words = [formatCipher(p.encryption)]
   if (p.integrity !== INTEG.NONE) words.push(formatIntegrity(p.integrity))
   if (prfOf(p.integrity) !== p.prf) words.push(formatPrf(p.prf))
-  return [...words, formatGroup(p.group)].join('-')
+  words.push(formatGroup(p.group))
+  if (p.additional !== undefined) words.push(`ke1_${formatGroup(p.additional)}`)
+  return words.join('-')
 }
 
 /** What parseChildProposal reads. */

@@ -21,6 +21,7 @@ import type { YamlSource } from './yaml-source.js'
 const DEFAULT_IKE_PROPOSALS = {
   1: ['aes256-sha256-ecp256', 'aes128-sha256-modp2048'],
   2: [
+    'aes256gcm16-prfsha384-x25519-ke1_mlkem768',
     'aes256gcm16-prfsha384-x25519',
     'aes128gcm16-prfsha256-ecp256',
     'aes256-sha256-ecp256',
@@ -124,6 +125,8 @@ function ikePeer(
   const texts = p.ike.proposals ?? DEFAULT_IKE_PROPOSALS[version]
   const proposals = parseAll(source, [...path, 'ike', 'proposals'], texts, (text): IkeProposal => {
     const proposal = parseIkeProposal(text)
+    if (version === 1 && proposal.additional !== undefined)
+      throw new ConfigError('IKEv1 has no second key exchange; expected e.g. aes128-sha256-modp2048')
     if (version === 1 && proposal.integrity === 0)
       throw new ConfigError(
         'IKEv1 has no authenticated ciphers for its own messages; expected e.g. aes128-sha256-modp2048',

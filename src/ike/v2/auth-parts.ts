@@ -14,10 +14,11 @@ import { type MessageRules, PayloadSet } from './payload-set.js'
 /** AUTH data of one end over its own first message. @param id the prover's ID payload body */
 export function proof(prover: 'initiator' | 'responder', s: Keyed, id: Uint8Array): Uint8Array {
   const prfId = s.keying.proposal.prf
+  const common = { prfId, id, ...(s.intAuth && { intAuth: s.intAuth }) }
   const octets = authOctets(
     prover === 'initiator'
-      ? { prfId, message: s.request, nonce: s.nr, skp: s.keying.keys.pi, id }
-      : { prfId, message: s.response, nonce: s.ni, skp: s.keying.keys.pr, id },
+      ? { ...common, message: s.request, nonce: s.nr, skp: s.keying.keys.pi }
+      : { ...common, message: s.response, nonce: s.ni, skp: s.keying.keys.pr },
   )
   return pskAuth(prfId, s.psk, octets)
 }
@@ -55,7 +56,7 @@ export function disprove(
  * @throws WireError, ProtocolError
  */
 export function openAuth(s: Keyed, e: Received, rules: MessageRules): PayloadSet | undefined {
-  if (e.header.exchange !== EXCHANGE.IKE_AUTH) return undefined
+  if (e.header.exchange !== EXCHANGE.IKE_AUTH || s.pendingKe) return undefined
   const payloads = openMessage(s.keying.opener, e.header, e.message, e.joined)
   return payloads && new PayloadSet(payloads, rules)
 }

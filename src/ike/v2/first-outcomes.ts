@@ -33,11 +33,13 @@ export const clear = (
 const SILENCE = {
   INIT_SENT:
     'no answer to IKE_SA_INIT: the peer is unreachable on UDP 500, does not run IKEv2, or does not know our address',
+  INTERMEDIATE_SENT:
+    'no answer to IKE_INTERMEDIATE: UDP 4500 is blocked, or the way to the peer loses long messages (see ike.fragment_size)',
   AUTH_SENT:
     'no answer to IKE_AUTH: UDP 4500 is blocked, or the way to the peer loses long messages (its log tells whether it came)',
 } as const
 
-export function silent(s: FirstIn<'INIT_SENT' | 'AUTH_SENT'>): FirstOutcome {
+export function silent(s: FirstIn<'INIT_SENT' | 'INTERMEDIATE_SENT' | 'AUTH_SENT'>): FirstOutcome {
   const hint = s.kind === 'INIT_SENT' ? s.hint : undefined
   return fail(s, hint === undefined ? SILENCE[s.kind] : `the peer seems to say ${hint}`)
 }
@@ -73,6 +75,14 @@ export function failAuth(
   reason: string,
 ): FirstOutcome {
   const message = sealed(s.keying, EXCHANGE.IKE_AUTH, e.header.messageId, true, [notify(name)])
+  const { next, effects } = fail(s, reason)
+  return { next, effects: [{ do: 'reply', path: copyPath(e.path), message }, ...effects] }
+}
+
+/** Responder: the same for IKE_INTERMEDIATE. */
+export function failIntermediate(s: FirstIn<'INIT_ANSWERED'>, e: Received, reason: string): FirstOutcome {
+  const said = [notify('INVALID_SYNTAX')]
+  const message = sealed(s.keying, EXCHANGE.IKE_INTERMEDIATE, e.header.messageId, true, said)
   const { next, effects } = fail(s, reason)
   return { next, effects: [{ do: 'reply', path: copyPath(e.path), message }, ...effects] }
 }

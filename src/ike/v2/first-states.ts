@@ -18,10 +18,8 @@ import type { Joined } from './reassembly.js'
 
 // What is true in each state of the first exchanges, RFC 7296 section 1.2.
 //
-//   initiator:  IDLE --BEGIN--> INIT_SENT --response--> AUTH_SENT --response--> ESTABLISHED
-//   responder:  IDLE --IKE_SA_INIT--> INIT_ANSWERED --IKE_AUTH--> ESTABLISHED
-//
-// An exchange between the two (RFC 9242) is a state between them; every one of them ends in `keyed` octets for AUTH.
+//   initiator:  IDLE --BEGIN--> INIT_SENT --response--> [INTERMEDIATE_SENT --response-->] AUTH_SENT --response--> ESTABLISHED
+//   responder:  IDLE --IKE_SA_INIT--> INIT_ANSWERED [--IKE_INTERMEDIATE--> INIT_ANSWERED] --IKE_AUTH--> ESTABLISHED
 
 /** What the peer's first message says that it understands. */
 export interface Capabilities {
@@ -29,6 +27,8 @@ export interface Capabilities {
   readonly childless: boolean
   /** Lanes of its data path; 1 when it says nothing. */
   readonly lanes: number
+  /** It takes IKE_INTERMEDIATE (RFC 9242). */
+  readonly intermediate: boolean
   /** It has a post-quantum preshared key. */
   readonly ppk: boolean
 }
@@ -46,6 +46,10 @@ export interface Keyed {
   readonly request: Uint8Array
   readonly response: Uint8Array
   readonly capabilities: Capabilities
+  /** A second key exchange was agreed and is not done yet: IKE_AUTH has to wait. */
+  readonly pendingKe: boolean
+  /** What it adds to AUTH (RFC 9242 section 3.3.2). */
+  readonly intAuth: Uint8Array | undefined
   readonly nat: NatState
   readonly path: Path
 }
@@ -67,6 +71,12 @@ export type FirstState =
       /** What a response claimed without proof. */
       readonly hint: string | undefined
     }
+  | ({
+      readonly kind: 'INTERMEDIATE_SENT'
+      readonly share: KeyShare
+      /** IntAuth of our request. */
+      readonly ownIntAuth: Uint8Array
+    } & Keyed)
   | ({
       readonly kind: 'AUTH_SENT'
       /** What IKE_AUTH asks for; undefined without a CHILD_SA (RFC 6023). */
@@ -165,7 +175,7 @@ export const firstDeadline = (s: FirstState): Millis | undefined =>
 /** Wipes the secrets of a state that is left for good. An established SA's are its owner's. */
 export function forgetFirst(s: FirstState): void {
   if ('psk' in s) wipe(s.psk, s.ppk?.key)
-  if (s.kind === 'INIT_SENT') s.share.destroy()
+  if ('share' in s) s.share.destroy()
   if ('keying' in s) wipeKeying(s.keying)
   if ('unmixed' in s && s.unmixed !== undefined) wipeKeying(s.unmixed)
 }

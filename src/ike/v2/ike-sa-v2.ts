@@ -1,5 +1,7 @@
 import { equalOctets, hex, isZero, wipe } from '../../bytes/octets.js'
+import { KE } from '../../crypto/algorithms.js'
 import { generateKeyShare } from '../../crypto/key-exchange.js'
+import { mlKemShare } from '../../crypto/ml-kem.js'
 import { ProtocolError, WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../../wire/ike/header.js'
@@ -118,7 +120,8 @@ export class IkeSaV2 implements NextIkeSa {
   }
 
   get answered(): boolean {
-    return this.state.kind === 'AUTH_SENT' || this.state.kind === 'ESTABLISHED'
+    const { kind } = this.state
+    return kind === 'INTERMEDIATE_SENT' || kind === 'AUTH_SENT' || kind === 'ESTABLISHED'
   }
 
   get responderSpi(): Uint8Array | undefined {
@@ -231,7 +234,9 @@ export class IkeSaV2 implements NextIkeSa {
     const { next, effects } = t.run(before, event, now, this.context(now, event))
     this.state = next
     if (before.kind !== next.kind && next.kind !== 'IDLE') this.tell(t.story, next.kind)
-    if ('keying' in next && !('keying' in before)) this.logKeys(next.keying)
+    // Before a second key exchange is done they protect nothing but that.
+    const keyed = (s: FirstState): boolean => 'keying' in s && !s.pendingKe
+    if ('keying' in next && keyed(next) && !keyed(before)) this.logKeys(next.keying)
     for (const e of effects) this.applyFirst(now, event, e)
   }
 
@@ -246,7 +251,7 @@ export class IkeSaV2 implements NextIkeSa {
       random: (length) => owner.env.random(length),
       newIkeSpi: () => owner.newIkeSpi(),
       newSpi: (child) => owner.newSpi(child),
-      keyShare: generateKeyShare,
+      keyShare: (method) => (method === KE.ML_KEM_768 ? mlKemShare() : generateKeyShare(method)),
       takeKeys: () => this.answering?.takeKeys(),
       firstChild: (peersLanes) => {
         this.firstChild = owner.firstChild(now, peersLanes)

@@ -19,7 +19,16 @@ import type {
   Received,
 } from './first-states.js'
 import { allowFragments } from './fragmentation.js'
-import { aboutUs, capabilitiesOf, NO_SPI, NONCE_LEN, readClear, sharedSecret } from './init-parts.js'
+import {
+  aboutUs,
+  capabilitiesOf,
+  intermediateSupport,
+  NO_SPI,
+  NONCE_LEN,
+  readClear,
+  sharedSecret,
+} from './init-parts.js'
+import { sendIntermediate } from './intermediate.js'
 import { makeKeying } from './keying.js'
 import { skeyseed } from './keys.js'
 import { explainProposals } from './mismatch.js'
@@ -68,6 +77,7 @@ function requestOf(s: Asking, c: FirstContext): Uint8Array {
     { type: PAYLOAD.NONCE, body: s.ni },
     ...aboutUs(s.spiI, NO_SPI, s.path, c.peer.encapsulation === 'udp', c),
     ...usePpk(s.ppk),
+    ...intermediateSupport(c.peer.proposals.some((p) => p.additional !== undefined)),
   ]
   return clear('initiator', s.spiI, NO_SPI, payloads)
 }
@@ -96,6 +106,8 @@ export function receiveInit(
   if (s.ppk?.required === true && !capabilities.ppk)
     return hinted(s, 'that it has no post-quantum preshared key (RFC 8784), which we require', c)
   const proposal = c.peer.proposals[choice.index]!
+  if (proposal.additional !== undefined && !capabilities.intermediate)
+    return refuse(s, 'no-intermediate', 'the peer chose a second key exchange without IKE_INTERMEDIATE')
   const ke = parseKe(set.need(PAYLOAD.KE))
   const nr = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
   // Our own request, sent back to us.
@@ -127,10 +139,14 @@ export function receiveInit(
     request: s.request,
     response: new Uint8Array(e.message),
     capabilities,
+    pendingKe: proposal.additional !== undefined,
+    intAuth: undefined,
     nat: state,
     path: usesUdp(state) ? floated(s.path) : s.path,
   }
-  return sendAuth(keyed, now, c)
+  return proposal.additional === undefined
+    ? sendAuth(keyed, now, c)
+    : sendIntermediate(keyed, proposal.additional, c)
 }
 
 /** Our own request claimed a NAT, and the peer has read it. */

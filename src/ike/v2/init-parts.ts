@@ -30,6 +30,7 @@ export function capabilitiesOf(set: PayloadSet): Capabilities {
     prefersUdp: vendors.some((body) => vendorOf(body) === 'PREFERS_UDP'),
     childless: set.says(NOTIFY.CHILDLESS_IKEV2_SUPPORTED),
     lanes: lanesSaid(vendors),
+    intermediate: set.says(NOTIFY.INTERMEDIATE_EXCHANGE_SUPPORTED),
     ppk: set.says(NOTIFY.USE_PPK),
   }
 }
@@ -70,3 +71,7 @@ export const identityBody = (id: Identity): Uint8Array => emitTyped({ type: id.t
 
 /** A group number as INVALID_KE_PAYLOAD carries it. */
 export const groupOctets = (group: number): Uint8Array => Uint8Array.of(group >>> 8, group & 0xff)
+
+/** RFC 9242: IKE_INTERMEDIATE is understood. */
+export const intermediateSupport = (yes: boolean): PayloadInit[] =>
+  yes ? [notify('INTERMEDIATE_EXCHANGE_SUPPORTED')] : []

@@ -14,6 +14,7 @@ import {
   capabilitiesOf,
   childlessSupport,
   groupOctets,
+  intermediateSupport,
   NO_SPI,
   NONCE_LEN,
   readClear,
@@ -39,14 +40,19 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
   if (cookie === 'refuse') return refuse(idle, 'first-rate-limit')
   if (cookie !== undefined) return decline(e, 'COOKIE', cookie, { cause: 'cookie-asked' })
   const theirs = parseSa(set.need(PAYLOAD.SA))
-  const requirements = c.peer.proposals.map(ikeRequirement)
+  const capabilities = capabilitiesOf(set)
+  const ours = c.peer.proposals.filter((p) => p.additional === undefined || capabilities.intermediate)
+  const requirements = ours.map(ikeRequirement)
   const choice = choose(requirements, PROTOCOL.IKE, theirs)
   if (choice === undefined) {
-    const why = explainProposals(offer(PROTOCOL.IKE, new Uint8Array(0), requirements), theirs)
+    const why = explainProposals(
+      offer(PROTOCOL.IKE, new Uint8Array(0), c.peer.proposals.map(ikeRequirement)),
+      theirs,
+    )
     const error = `NO_PROPOSAL_CHOSEN: ${why.difference}`
     return decline(e, 'NO_PROPOSAL_CHOSEN', undefined, { cause: 'no-proposal-chosen', error, fields: why })
   }
-  const proposal = c.peer.proposals[choice.index]!
+  const proposal = ours[choice.index]!
   const ke = parseKe(set.need(PAYLOAD.KE))
   if (ke.method !== proposal.group)
     return decline(e, 'INVALID_KE_PAYLOAD', groupOctets(proposal.group), {
@@ -55,7 +61,6 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
     })
   const keys = c.takeKeys()
   if (keys === undefined) return refuse(idle, 'no-prephase')
-  const capabilities = capabilitiesOf(set)
   if (keys.ppk?.required === true && !capabilities.ppk) {
     wipe(keys.psk, keys.ppk.key)
     const error =
@@ -90,12 +95,14 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
     ...aboutUs(spiI, spiR, path, claims, c),
     childlessSupport(),
     ...usePpk(ppk),
+    ...intermediateSupport(capabilities.intermediate),
   ]
   const response = clear('responder', spiI, spiR, payloads)
   return {
     next: {
       kind: 'INIT_ANSWERED',
-      ...{ keying, psk, ppk, ni, nr, capabilities, path, response },
+      ...{ keying, psk, ppk, ni, nr, capabilities, path, response, intAuth: undefined },
+      pendingKe: proposal.additional !== undefined,
       nat: { ...found, claimed: found.claimed || claims },
       request: new Uint8Array(e.message),
       until: now + c.limits.halfOpenMs,

@@ -42,6 +42,8 @@ function propertyOf(t: Transform): [string, string] {
       return ['integrity', t.id === 0 ? 'none' : named(formatIntegrity(t.id))]
     case TRANSFORM.KE:
       return ['group', named(formatGroup(t.id))]
+    case TRANSFORM.ADDKE1:
+      return ['second key exchange', t.id === 0 ? 'none' : formatGroup(t.id)]
     case TRANSFORM.ESN:
       return ['esn', t.id === 1 ? 'yes' : 'no']
     default:

@@ -23,7 +23,9 @@ export function ikeRequirement(p: IkeProposal): Requirement {
   const out = new Map([[TRANSFORM.ENCR as number, [cipher(p.encryption)]]])
   if (p.integrity !== 0) out.set(TRANSFORM.INTEG, [transform(TRANSFORM.INTEG, p.integrity)])
   out.set(TRANSFORM.PRF, [transform(TRANSFORM.PRF, p.prf)])
-  return out.set(TRANSFORM.KE, [transform(TRANSFORM.KE, p.group)])
+  out.set(TRANSFORM.KE, [transform(TRANSFORM.KE, p.group)])
+  if (p.additional !== undefined) out.set(TRANSFORM.ADDKE1, [transform(TRANSFORM.ADDKE1, p.additional)])
+  return out
 }
 
 /** @param keyExchange the exchange may have one of its own; IKE_AUTH has none (RFC 7296 section 1.2) */

@@ -18,6 +18,7 @@ export const RULES = {
   init: [[PAYLOAD.SA, 1, 1], [PAYLOAD.KE, 1, 1], [PAYLOAD.NONCE, 1, 1], NOTIFIES, VENDORS],
   /** A response that says what is to be done otherwise. */
   notifies: [NOTIFIES, VENDORS],
+  intermediate: [[PAYLOAD.KE, 0, 1], NOTIFIES, VENDORS],
   authRequest: [
     [PAYLOAD.ID_I, 1, 1],
     [PAYLOAD.ID_R, 0, 1],

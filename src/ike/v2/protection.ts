@@ -174,9 +174,14 @@ export class Opener {
    */
   openPayloads(message: Uint8Array, encrypted: EncryptedPayload | undefined): readonly Payload[] | undefined {
     if (encrypted === undefined) throw new WireError('payloads', 28, 'has no encrypted payload')
-    if (encrypted.type !== PAYLOAD.SK) throw new WireError('SKF', encrypted.at, 'was not negotiated')
-    const plaintext = this.open(message, encrypted)
+    const plaintext = this.openWhole(message, encrypted)
     return plaintext && parseInner(plaintext, encrypted.first)
+  }
+
+  /** The same, with the payloads as octets. */
+  openWhole(message: Uint8Array, encrypted: EncryptedPayload): Uint8Array | undefined {
+    if (encrypted.type !== PAYLOAD.SK) throw new WireError('SKF', encrypted.at, 'was not negotiated')
+    return this.open(message, encrypted)
   }
 }
 

@@ -6,7 +6,7 @@ import { checkNonce, emitKe, parseKe } from '../../wire/ike/v2/bodies.js'
 import { NOTIFY, notifyName, PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers.js'
 import { emitSa, type Proposal, parseSa } from '../../wire/ike/v2/sa.js'
 import type { Role } from '../child-sa.js'
-import type { IkeProposal } from '../proposals.js'
+import { type IkeProposal, renewed } from '../proposals.js'
 import { groupOctets, NONCE_LEN, sharedSecret } from './init-parts.js'
 import { type Keying, makeKeying } from './keying.js'
 import { rekeyedSkeyseed, type SpisAndNonces } from './keys.js'
@@ -25,8 +25,11 @@ const SPI_LEN = 8
 export const rekeyIke = (c: OwnContext): OwnOutcome =>
   ask(c.newIkeSpi(), c.keying.proposal.group, { detours: 0, rival: undefined }, c)
 
+/** Without second key exchanges: the new keys come from SK_d, which has one in it where it was agreed. */
+const ours = (c: OwnContext): IkeProposal[] => c.peer.proposals.map(renewed)
+
 const proposalsOf = (c: OwnContext, spi: Uint8Array): Proposal[] =>
-  offer(PROTOCOL.IKE, spi, c.peer.proposals.map(ikeRequirement))
+  offer(PROTOCOL.IKE, spi, ours(c).map(ikeRequirement))
 
 function ask(
   spi: Uint8Array,
@@ -52,8 +55,8 @@ export function receiveRekey(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContex
   if (error !== undefined && set.first(PAYLOAD.SA) === undefined) {
     if (error.type === NOTIFY.INVALID_KE_PAYLOAD && error.data.length === 2) {
       const group = (error.data[0]! << 8) | error.data[1]!
-      const ours = c.peer.proposals.some((p) => p.group === group)
-      if (ours && group !== s.share.group && s.detours < DETOURS_MAX) {
+      const known = c.peer.proposals.some((p) => p.group === group)
+      if (known && group !== s.share.group && s.detours < DETOURS_MAX) {
         forgetOwn(s)
         return ask(s.spi, group, { detours: s.detours + 1, rival: s.rival }, c)
       }
@@ -70,12 +73,12 @@ export function receiveRekey(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContex
 
 function agreedOn(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContext): OwnOutcome {
   const theirs = parseSa(set.need(PAYLOAD.SA))
-  const choice = accepted(c.peer.proposals.map(ikeRequirement), PROTOCOL.IKE, theirs)
+  const choice = accepted(ours(c).map(ikeRequirement), PROTOCOL.IKE, theirs)
   if (choice === undefined) {
     const why = explainProposals(proposalsOf(c, s.spi), theirs)
     return failed(s, `the peer chose what we did not offer: ${why.difference}`)
   }
-  const proposal = c.peer.proposals[choice.index]!
+  const proposal = ours(c)[choice.index]!
   const ke = parseKe(set.need(PAYLOAD.KE))
   const nr = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
   if (ke.method !== proposal.group || s.share.group !== proposal.group)
@@ -128,14 +131,14 @@ export interface RekeyAnswer {
 /** @throws WireError */
 export function answerRekey(set: PayloadSet, c: OwnContext): RekeyAnswer {
   const theirs = parseSa(set.need(PAYLOAD.SA))
-  const requirements = c.peer.proposals.map(ikeRequirement)
+  const requirements = ours(c).map(ikeRequirement)
   const choice = choose(requirements, PROTOCOL.IKE, theirs)
   if (choice === undefined) {
     const why = explainProposals(offer(PROTOCOL.IKE, new Uint8Array(0), requirements), theirs)
     const error = `NO_PROPOSAL_CHOSEN for a new IKE SA: ${why.difference}`
     return { payloads: [notify('NO_PROPOSAL_CHOSEN')], made: undefined, error, fields: why }
   }
-  const proposal = c.peer.proposals[choice.index]!
+  const proposal = ours(c)[choice.index]!
   const ke = parseKe(set.need(PAYLOAD.KE))
   const ni = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
   const spiI = spiOf(choice.theirs)

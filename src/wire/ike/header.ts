@@ -26,6 +26,7 @@ export const EXCHANGE = {
   IKE_AUTH: 35,
   CREATE_CHILD_SA: 36,
   INFORMATIONAL: 37,
+  IKE_INTERMEDIATE: 43,
   /** Private-use range of both versions: the dynamic-PSK pre-phase. */
   PREPHASE: 241,
 } as const

@@ -30,8 +30,8 @@ export const FLAG = { INITIATOR: 0x08, HIGHER_VERSION: 0x10, RESPONSE: 0x20 } as
 
 export const PROTOCOL = { IKE: 1, AH: 2, ESP: 3 } as const
 
-/** Transform types, RFC 7296 section 3.3.2. KE is "Diffie-Hellman Group" there. */
-export const TRANSFORM = { ENCR: 1, PRF: 2, INTEG: 3, KE: 4, ESN: 5 } as const
+/** Transform types, RFC 7296 section 3.3.2; ADDKE1: RFC 9370. KE is "Diffie-Hellman Group" there. */
+export const TRANSFORM = { ENCR: 1, PRF: 2, INTEG: 3, KE: 4, ESN: 5, ADDKE1: 6 } as const
 
 /** The only transform attribute, RFC 7296 section 3.3.5: bits. */
 export const ATTRIBUTE_KEY_LENGTH = 14
@@ -78,6 +78,7 @@ export const NOTIFY = {
   USE_PPK: 16435,
   PPK_IDENTITY: 16436,
   NO_PPK_AUTH: 16437,
+  INTERMEDIATE_EXCHANGE_SUPPORTED: 16438,
 } as const
 export type NotifyName = keyof typeof NOTIFY
 
