@@ -21,15 +21,22 @@ export interface Scene {
   readonly hides: boolean
 }
 
+/** What a configuration without `proposals` comes to between two sallyports. */
+const DEFAULT_IKE = { proposals: ['aes256gcm16-prfsha384-x25519-ke1_mlkem768'] }
+
 /** The three acts of the demonstration. */
 export const SCENES: readonly Scene[] = [
   { name: 'unprotected', transparent: false, hides: false },
-  { name: 'ESP tunnel', transparent: false, hides: true, gateway: {} },
+  { name: 'ESP tunnel', transparent: false, hides: true, gateway: { ike: DEFAULT_IKE } },
   {
     name: 'AH transport',
     transparent: true,
     hides: false,
-    gateway: { transparent: true, child: { protocol: 'ah', mode: 'transport', proposals: ['sha256'] } },
+    gateway: {
+      transparent: true,
+      ike: DEFAULT_IKE,
+      child: { protocol: 'ah', mode: 'transport', proposals: ['sha256'] },
+    },
   },
 ]
 

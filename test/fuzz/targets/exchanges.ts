@@ -1,3 +1,4 @@
+import { utf8 } from '../../../src/bytes/octets.js'
 import { WireError } from '../../../src/errors.js'
 import type { DynamicPsk, IkePeerConfig } from '../../../src/ike/config.js'
 import { IKE_LIMITS } from '../../../src/ike/limits.js'
@@ -88,13 +89,16 @@ function bounded(end: IkeEnd): void {
 function settings(random: Random, version: 1 | 2): Partial<IkePeerConfig> {
   const group = random.oneIn(8) ? 'ecp256' : 'x25519'
   const pfs = random.oneIn(3) ? '-x25519' : ''
+  const second = version === 2 && random.oneIn(4) ? '-ke1_mlkem768' : ''
+  const ppk = { id: utf8('pair'), key: new Uint8Array(32).fill(5), required: random.oneIn(2) }
   return {
     version,
     dynamicPsk: random.pick(SCHEMES),
     encapsulation: random.pick(['auto', 'udp', 'raw'] as const),
     fragmentSize: random.pick([0, 1_280, 300]),
     dpdDelaySeconds: 5,
-    proposals: [parseIkeProposal(`aes128-sha256-${group}`)],
+    ...(version === 2 && random.oneIn(4) && { ppk }),
+    proposals: [parseIkeProposal(`aes128-sha256-${group}${second}`)],
     children: [childConfig({ proposals: [parseChildProposal('esp', `aes128gcm16${pfs}`)] })],
   }
 }
