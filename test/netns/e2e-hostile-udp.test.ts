@@ -77,7 +77,7 @@ describe.skipIf(why !== undefined).each([1, 2])('a hostile wire against UDP port
       return Buffer.from(payload.readUInt32BE(0) === 0 ? payload.subarray(4) : payload)
     })
     expect(esp.length).toBeGreaterThan(10)
-    expect(messages.length).toBeGreaterThan(4)
+    expect(messages.length).toBeGreaterThanOrEqual(4)
   })
   afterAll(async () => {
     await Promise.all(gateways.map((gateway) => gateway.stop()))
