@@ -1,14 +1,16 @@
 import type { Logger } from 'pino'
+import { wipe } from '../bytes/octets.js'
 import { random } from '../crypto/random.js'
 import { Dataplane } from '../dataplane/dataplane.js'
 import { ControlError } from '../errors.js'
 import type { Endpoint, IkeEnvironment } from '../ike/environment.js'
 import { Ike } from '../ike/ike.js'
 import { basePolicy } from '../sadb/lane-policy.js'
-import type { SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
+import type { SaExpiry, SaKey, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import type { GatewayConfig, PolicySettings } from './config/config.js'
 import { wipeManual } from './config/load.js'
+import { openCrashSecret } from './crash-secret.js'
 import { DeadlineTimer } from './deadline-timer.js'
 import { EventCounts } from './event-counts.js'
 import { HostNetwork } from './host-network.js'
@@ -113,6 +115,7 @@ export class Gateway {
         acquire: (policy) => this.acquire(policy),
         expire: (expiry) => this.expire(expiry),
         ike: (local, remote, message) => this.drive((ike, now) => ike.receive(now, local, remote, message)),
+        unknownSpi: (local, remote, protocol, spi) => this.unknownSpi(local, remote, protocol, spi),
         refused: (key, reason) => this.refused(key, reason),
         pathMtu: (paths) => {
           for (const { remote, mtu } of paths) this.log.info({ remote: formatIp(remote), mtu }, 'path MTU')
@@ -166,7 +169,10 @@ export class Gateway {
     this.sockets = sockets
     this.undo.push('IKE sockets', () => sockets.close())
     const manualSpis = new Set(this.config.manual.map((sa) => sa.spi))
-    const environment = this.environment(FileTimestampStore.open(this.config.host.state))
+    const { state } = this.config.host
+    const crashSecret = openCrashSecret(state, random)
+    this.undo.push('crash secret', () => wipe(crashSecret))
+    const environment = { ...this.environment(FileTimestampStore.open(state)), crashSecret }
     const peers = peersInLanes(this.config.ike, this.dataplane?.laneCount ?? 1)
     this.ike = new Ike(peers, environment, {
       preferUdp: this.dataplane?.status().features.udpGso === true,
@@ -244,6 +250,11 @@ export class Gateway {
     if (this.policies.get(basePolicy(expiry.policy))?.manual)
       this.log.warn({ spi: expiry.spi, cause: expiry.cause }, 'manual SA has come to its end')
     else this.drive((ike, now) => ike.expire(now, expiry))
+  }
+
+  private unknownSpi(local: Endpoint, remote: Endpoint, protocol: SaProtocol, spi: number): void {
+    const on = (e: Endpoint): Endpoint => (e.port === 0 ? { ...e, port: IKE_PORT } : e)
+    this.drive((ike, now) => ike.unknownSpi(now, on(local), on(remote), protocol, spi))
   }
 
   private refused(key: SaKey, reason: string): void {

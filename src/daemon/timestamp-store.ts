@@ -2,23 +2,20 @@ import {
   closeSync,
   constants,
   fstatSync,
-  fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
-  renameSync,
   statSync,
   unlinkSync,
-  writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { getSystemErrorMap } from 'node:util'
 import { fromHex, hex, utf8 } from '../bytes/octets.js'
 import { sha256 } from '../crypto/sha256.js'
 import { ConfigError, SystemError } from '../errors.js'
 import type { TimestampStore } from '../ike/environment.js'
 import { isLabel } from '../ike/prephase/tai64n.js'
+import { HALF_WRITTEN, system, writeDurably } from './durable-file.js'
 
 // The highest pre-phase timestamps of each pair, one small file a pair in <state>/timestamps. Lost labels do not open the
 // gate, but they let a recorded step 1 be answered once more, and make the peer refuse us if our clock was set back; so
@@ -31,7 +28,6 @@ export const TIMESTAMP_RECORDS_MAX = 4096
 const FILE_OCTETS_MAX = 1024
 const FOLDER = 'timestamps'
 const SUFFIX = '.json'
-const HALF_WRITTEN = '.new'
 
 interface PairRecord {
   sent: Uint8Array | undefined
@@ -163,35 +159,5 @@ function readSmall(path: string): string {
     return system('read', path, () => readFileSync(fd, 'utf8'))
   } finally {
     closeSync(fd)
-  }
-}
-
-/** New file, fsync, rename over the old one, fsync of the folder: after a crash there is the old record or the new one. */
-function writeDurably(path: string, folder: string, text: string): void {
-  const temporary = `${path}${HALF_WRITTEN}`
-  const fd = system('open', temporary, () => openSync(temporary, 'w', 0o600))
-  try {
-    system('write', temporary, () => writeSync(fd, text))
-    system('fsync', temporary, () => fsyncSync(fd))
-  } finally {
-    closeSync(fd)
-  }
-  system('rename', path, () => renameSync(temporary, path))
-  const directory = system('open', folder, () => openSync(folder, 'r'))
-  try {
-    system('fsync', folder, () => fsyncSync(directory))
-  } finally {
-    closeSync(directory)
-  }
-}
-
-/** Runs a system call of node:fs and gives its failure our shape. */
-function system<T>(call: string, argument: string, run: () => T): T {
-  try {
-    return run()
-  } catch (error) {
-    const errno = Math.abs((error as NodeJS.ErrnoException).errno ?? 0)
-    const said = getSystemErrorMap().get(-errno)?.[1] ?? String(error)
-    throw new SystemError(call, errno, `${call} ${argument}: ${said}`, { cause: error })
   }
 }

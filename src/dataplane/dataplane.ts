@@ -5,7 +5,7 @@ import { mergePaths, type PathMtu, type Way } from '../ipsec/path-mtu.js'
 import { closeFd } from '../net/fd.js'
 import { sendDatagram } from '../net/open-socket.js'
 import { laneOfPolicy, lanePolicy } from '../sadb/lane-policy.js'
-import type { PolicySpec, Sadb, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
+import type { PolicySpec, Sadb, SaExpiry, SaKey, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
 import { NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
 import { type Counters, LANE_COUNTERS, type LaneCounter, SA_SLOTS } from './counters.js'
@@ -26,6 +26,8 @@ export interface DataplaneListener {
   expire(expiry: SaExpiry): void
   /** An IKE message on port 4500, without its non-ESP marker. */
   ike(local: Endpoint, remote: Endpoint, message: Uint8Array): void
+  /** A packet on an SPI that nobody knows; port 0: it was in no UDP. Some a second and lane at most. */
+  unknownSpi(local: Endpoint, remote: Endpoint, protocol: SaProtocol, spi: number): void
   /** An SA that could not be installed. */
   refused(key: SaKey, reason: string): void
   /** A router says that the way to a peer carries less, or that was long ago. */
@@ -159,6 +161,13 @@ export class Dataplane implements Sadb {
           { address: message.local, port: message.localPort },
           { address: message.remote, port: message.remotePort },
           message.message,
+        )
+      case 'unknownSpi':
+        return this.listener.unknownSpi(
+          { address: message.local, port: message.localPort },
+          { address: message.remote, port: message.remotePort },
+          message.protocol,
+          message.spi,
         )
       case 'refused':
         this.forget(message.key)

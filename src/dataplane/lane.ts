@@ -51,6 +51,7 @@ import { PendingPackets, pendingRoom } from './pending.js'
 import { completeChecksum, SEGMENT_HEADER_MAX, Segmenter } from './segmentation.js'
 import { TunWriter } from './tun-writer.js'
 import { TxQueue } from './tx-queue.js'
+import { UnknownSpis } from './unknown-spis.js'
 
 /** The largest packet that a TUN read brings. */
 const TUN_PACKET_MAX = 65_535
@@ -155,6 +156,7 @@ export class Lane {
   private nowMs = 0
   private ikeLeft = IKE_BUDGET
   private icmpLeft = ICMP_BUDGET
+  private readonly unknownSpis: UnknownSpis
   private dummiesAt = 0
   /** Dummy packets are to be sent without being woken. */
   private shaping = false
@@ -219,6 +221,7 @@ export class Lane {
     this.reassembler = new Reassembler(this.slab, reassemblyAt)
 
     const queue = (fd: number): TunQueue => new NativeTunQueue(fd, options.tun.vnetHeader, this.slab)
+    this.unknownSpis = new UnknownSpis((message) => this.post(message))
     this.handOver = new HandOver(this.slab, this.counters, options.outboxFds.map(queue))
     this.countsIcmp = options.lane === 0
 
@@ -483,11 +486,12 @@ export class Lane {
   private fromRaw({ spec, rx }: Receiver, slot: number, at: number, length: number): void {
     if (spec.protocol === ICMP || spec.protocol === ICMPV6) return this.fromIcmp(spec, at, length)
     this.counters.add(C.rxDatagrams, 1)
-    this.deliver(
+    const n =
       spec.family === 4
         ? this.inbound.openIpv4(at, length)
-        : this.inbound.openIpv6Payload(at, length, spec.protocol, rx.tos[slot]!, rx.source, slot * 16),
-    )
+        : this.inbound.openIpv6Payload(at, length, spec.protocol, rx.tos[slot]!, rx.source, slot * 16)
+    if (n === DROP.UNKNOWN_SPI) this.unknownSpis.report(this.slab.bytes, at, spec, rx.source, slot * 16, 0)
+    this.deliver(n)
   }
 
   private fromIcmp({ protocol }: SocketSpec, at: number, length: number): void {
@@ -527,7 +531,10 @@ export class Lane {
     this.counters.add(C.rxDatagrams, 1)
     switch (nattKind(this.slab.bytes, at, length)) {
       case NATT.ESP: {
-        const n = this.inbound.openUdp(at, length, receiver.rx.tos[slot]!)
+        const { rx, spec } = receiver
+        const n = this.inbound.openUdp(at, length, rx.tos[slot]!)
+        if (n === DROP.UNKNOWN_SPI)
+          this.unknownSpis.report(this.slab.bytes, at, spec, rx.source, slot * 16, rx.sourcePort[slot]!)
         this.deliver(n)
         return n
       }
@@ -713,6 +720,7 @@ export class Lane {
   private housekeeping(): void {
     this.ikeLeft = IKE_BUDGET
     this.icmpLeft = ICMP_BUDGET
+    this.unknownSpis.refill()
     this.oversize.refill()
     if (this.pathMtus.expire(this.nowMs)) this.pathsChanged()
     const expired = this.pending.expire(this.nowMs)

@@ -2,7 +2,7 @@ import type { EngineReport } from '../crypto/select.js'
 import type { EngineName } from '../crypto/types.js'
 import type { PathMtu, Way } from '../ipsec/path-mtu.js'
 import type { DirectWay } from '../net/types.js'
-import type { PolicySpec, SaExpiry, SaKey, SaSpec } from '../sadb/sa-spec.js'
+import type { PolicySpec, SaExpiry, SaKey, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
 import type { IpAddress } from '../wire/ip-address.js'
 
 // What the main thread and a lane say to each other. Everything can be cloned to another thread.
@@ -85,6 +85,16 @@ export type FromLane =
       readonly remote: IpAddress
       readonly remotePort: number
       readonly message: Uint8Array
+    }
+  /** A packet came in on an SPI that this lane does not know; the ports are 0 for a packet that was in no UDP. Some a second at most. */
+  | {
+      readonly op: 'unknownSpi'
+      readonly protocol: SaProtocol
+      readonly spi: number
+      readonly local: IpAddress
+      readonly localPort: number
+      readonly remote: IpAddress
+      readonly remotePort: number
     }
   /** An SA could not be installed. */
   | { readonly op: 'refused'; readonly key: SaKey; readonly reason: string }

@@ -63,6 +63,10 @@ export class ChildTable {
     return this.records.some((r) => r.agreed.inboundSpi === spi)
   }
 
+  hasOutbound(spi: number): boolean {
+    return this.records.some((r) => r.outboundInstalled && r.agreed.outboundSpi === spi)
+  }
+
   /** Starts receiving. @param key KEYMAT, wiped here */
   addInbound(now: Millis, agreed: AgreedChild, key: Uint8Array, path: Path): void {
     this.makeRoom(now, agreed.child)

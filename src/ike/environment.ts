@@ -58,6 +58,11 @@ export interface IkeEnvironment {
   random(length: number): Uint8Array
   wallTime(): WallTime
   timestamps: TimestampStore
+  /**
+   * 32 octets that survive restarts and that nobody else knows: what proves to a peer that we have forgotten an IKE SA (RFC 6290).
+   * Absent: peers find that out by dead peer detection.
+   */
+  readonly crashSecret?: Uint8Array
   /** Sends an IKE message (without non-ESP marker: the sender of the datagram adds it when local.port is 4500). */
   send(local: Endpoint, remote: Endpoint, message: Uint8Array): void
   /** The keys are valid within the call only: they are wiped when it returns. */

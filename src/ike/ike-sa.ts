@@ -34,6 +34,8 @@ export interface IkeSa {
   readonly softAt: Millis | undefined
   readonly hardAt: Millis | undefined
   readonly path: Path
+  /** When an authentic message of the peer's came last; undefined until it is established. */
+  readonly heardAt: Millis | undefined
   /** Lanes of the peer's data path, as it has said in this SA; absent for one that says nothing: it has one. */
   readonly peersLanes?: number
   /**
@@ -52,7 +54,7 @@ export interface IkeSa {
   giveUp(now: Millis, child: ChildConfig): void
   /** Tells the peer that we no longer receive on these SAs. @param needed the peer would go on sending on them else */
   sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[], needed: boolean): void
-  /** Asks whether the peer is alive, without waiting for the configured idle time. */
+  /** Asks whether the peer is alive, without waiting for the configured idle time; once more now, when that is being asked. */
   checkAlive(now: Millis): void
   /** Begins to renew it now, where it renews itself. */
   renew(now: Millis): void
@@ -85,6 +87,12 @@ export interface FirstKeys {
 export interface IkeVersion {
   /** Whether a message under unknown SPIs may begin an IKE SA. */
   isFirstMessage(header: IkeHeader): boolean
+  /**
+   * What a message under SPIs that nobody knows is answered with, unprotected (RFC 7296 section 1.5).
+   * @param secret see IkeEnvironment.crashSecret
+   * @returns undefined for what is not answered
+   */
+  answerUnknown(header: IkeHeader, secret: Uint8Array | undefined): Uint8Array | undefined
   /** Begins an IKE SA. @param keys the SA's own from now on */
   initiate(now: Millis, owner: IkeSaOwner, path: Path, initiatorSpi: Uint8Array, keys: FirstKeys): IkeSa
   /**
@@ -148,6 +156,10 @@ export interface IkeSaOwner {
   replaced(now: Millis, old: IkeSa, next: IkeSa): void
   /** The end of one that was not in use any more. */
   gone(now: Millis, sa: IkeSa): void
+  /** Somebody says without proof that the peer does not know an SA of ours. */
+  doubted(now: Millis): void
+  /** The peer has proved that it has forgotten this IKE SA. */
+  crashed(now: Millis, sa: IkeSa): void
   /** The peer does not answer any more. */
   dead(now: Millis, sa: IkeSa): void
   /** A message of the peer's came another way than before. */

@@ -1,6 +1,6 @@
 import { hex, isZero, wipe } from '../bytes/octets.js'
 import { ConfigError, InternalError, WireError } from '../errors.js'
-import type { SaExpiry } from '../sadb/sa-spec.js'
+import type { SaExpiry, SaProtocol } from '../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../wire/ike/header.js'
 import { spiNumber } from '../wire/ike/v1/notify.js'
 import { formatIp, type IpAddress, sameIp } from '../wire/ip-address.js'
@@ -15,6 +15,7 @@ import type { PrephaseLimits } from './prephase/limits.js'
 import { Prephase } from './prephase/prephase.js'
 import { TokenBucket } from './prephase/token-bucket.js'
 import { RefusalLog } from './refusal-log.js'
+import { hintedSpi, isSpiHint, spiHint } from './spi-hint.js'
 import type { IkePeerStatus } from './status.js'
 import { IKE_V1 } from './v1/ike-sa-v1.js'
 import { SPI_MIN } from './v1/phase2-offer.js'
@@ -43,6 +44,8 @@ interface Source {
   readonly firsts: TokenBucket
   /** First messages with a cookie, which nobody else can have sent. */
   readonly proven: TokenBucket
+  /** What we say about SPIs that we do not know. */
+  readonly hints: TokenBucket
 }
 
 /**
@@ -109,6 +112,7 @@ export class Ike {
       messages: new TokenBucket(this.limits.messagesPerSecond, this.limits.messagesBurst),
       firsts: new TokenBucket(this.limits.firstMessagesPerSecond, this.limits.firstMessagesBurst),
       proven: new TokenBucket(this.limits.firstMessagesPerSecond, this.limits.firstMessagesBurst),
+      hints: new TokenBucket(this.limits.hintsPerSecond, this.limits.hintsBurst),
     }
     const twin = source.peers.find(
       ({ config: c }) =>
@@ -151,13 +155,15 @@ export class Ike {
     if (source === undefined) return this.refusals.refuse(now, 'unknown-peer', undefined, undefined, { from })
     if (!source.messages.take(now))
       return this.refusals.refuse(now, 'rate-limit', source.peers[0]!.config.name)
-    if (isZero(header.initiatorSpi)) throw new WireError('header.initiatorSpi', 0, 'is zero')
     const major = header.version >>> 4
     const found = this.sas.get(nameOf(header.initiatorSpi, path.remote.address))
     if (found !== undefined) {
       if (found.sa.version !== major) return found.peer.refuse(now, 'version')
       return found.sa.receive(now, path, header, message)
     }
+    // A hint is about no IKE SA, and may have any SPI.
+    if (isSpiHint(header)) return this.hinted(now, path, header, message, source)
+    if (isZero(header.initiatorSpi)) throw new WireError('header.initiatorSpi', 0, 'is zero')
     this.first(now, path, header, message, source, major)
   }
 
@@ -183,7 +189,10 @@ export class Ike {
       const ours = any.config.version
       return any.refuse(now, 'version', `the peer speaks IKEv${major}, but it is configured for IKEv${ours}`)
     }
-    if (!version.isFirstMessage(header)) return any.refuse(now, 'unknown-cookie')
+    if (!version.isFirstMessage(header)) {
+      any.refuse(now, 'unknown-cookie')
+      return this.tellUnknown(now, path, version.answerUnknown(header, this.env.crashSecret), header, source)
+    }
     const finished = this.prephase.peek(now, header.initiatorSpi)
     const gated = here.find((p) => p.config.name === finished?.peer && p.config.version === major)
     if (gated !== undefined) {
@@ -206,6 +215,61 @@ export class Ike {
       proven: () => source.proven.take(now),
     }
     open.receiveFirst(now, path, header, message, () => plainKeys(open.config), admission)
+  }
+
+  /**
+   * A message under SPIs that nobody knows: the peer may not know that we have started anew. Nothing is said about an IKE SA that
+   * is there, with whomever: a token for it would be the means to end it.
+   */
+  private tellUnknown(
+    now: Millis,
+    path: Path,
+    answer: Uint8Array | undefined,
+    header: IkeHeader,
+    source: Source,
+  ): void {
+    if (answer === undefined || !source.hints.take(now)) return
+    const prefix = `${hex(header.initiatorSpi)} `
+    if ([...this.sas.keys()].some((name) => name.startsWith(prefix))) return
+    this.env.count('ike.unknown-spi-answered')
+    this.say(path, answer)
+  }
+
+  /** Somebody says, without proof, that the peer does not know an SA that we send on. */
+  private hinted(now: Millis, path: Path, header: IkeHeader, message: Uint8Array, source: Source): void {
+    const spi = hintedSpi(header, message)
+    const meant = source.peers.find(
+      (p) => sameIp(p.config.local, path.local.address) && spi !== undefined && p.children.hasOutbound(spi),
+    )
+    if (meant === undefined) return source.peers[0]!.refuse(now, 'hint-ignored')
+    meant.doubted(now)
+  }
+
+  /**
+   * A packet came in on an SPI that the data path does not know. A peer with which there is no IKE SA is told, once in a while,
+   * so that it asks whether we are alive.
+   * @param local where it came, port 4500 when it was in UDP, else IKE's own @param remote where it came from, likewise
+   */
+  unknownSpi(now: Millis, local: Endpoint, remote: Endpoint, protocol: SaProtocol, spi: number): void {
+    this.now = now
+    const source = this.sources.get(formatIp(remote.address))
+    if (source === undefined || this.down) return
+    const here = source.peers.filter((p) => sameIp(p.config.local, local.address))
+    const [peer] = here
+    if (peer === undefined || here.some((p) => p.isUp || p.children.hasInbound(spi))) return
+    if (this.options.spiInUse?.(spi) === true || !source.hints.take(now)) return
+    this.env.count('ike.spi-hint-sent')
+    this.say({ local, remote }, spiHint(peer.config.version, this.env.random(8), protocol, spi))
+  }
+
+  /** A message of no exchange, which nobody repeats. */
+  private say({ local, remote }: Path, message: Uint8Array): void {
+    try {
+      this.env.send(local, remote, message)
+    } catch (error) {
+      this.env.count('ike.send-failed')
+      this.env.log('debug', 'ike: a message could not be sent', { error: String(error) })
+    }
   }
 
   private takeKeys(now: Millis, peer: Peer, cookie: Uint8Array): FirstKeys | undefined {

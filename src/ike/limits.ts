@@ -38,6 +38,14 @@ export interface IkeLimits {
   readonly cookieAbove: number
   /** How long the responder of a new IKE SA leaves the word to the initiator. */
   readonly responderWaitMs: number
+  /** Messages without protection to one peer's address, about SPIs that we do not know: a second, and burst. */
+  readonly hintsPerSecond: number
+  readonly hintsBurst: number
+  /** Such messages of a peer's that are followed by asking whether it is alive: a second, and burst. */
+  readonly doubtsPerSecond: number
+  readonly doubtsBurst: number
+  /** A peer that was heard of so lately is not doubted; one that stays silent for so long when it is asked is contacted anew. */
+  readonly doubtMs: number
   /** NAT keepalives (RFC 3948 section 4). */
   readonly keepaliveMs: number
   /** Milliseconds after each R-U-THERE; the peer is dead after the last of them. */
@@ -66,6 +74,11 @@ export const IKE_LIMITS: IkeLimits = {
   temporaryMs: 1_000,
   cookieAbove: 4,
   responderWaitMs: 2_000,
+  hintsPerSecond: 1,
+  hintsBurst: 4,
+  doubtsPerSecond: 1,
+  doubtsBurst: 2,
+  doubtMs: 1_000,
   keepaliveMs: 20_000,
   dpdRetransmitMs: [1_000, 2_000, 4_000, 8_000],
   logEveryMs: 10_000,

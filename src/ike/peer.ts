@@ -14,6 +14,7 @@ import { inSharedLane, sharedLanes } from './lanes.js'
 import type { IkeLimits } from './limits.js'
 import { formatEndpoint, IKE_PORT, type Path, samePath } from './path.js'
 import type { Prephase } from './prephase/prephase.js'
+import { TokenBucket } from './prephase/token-bucket.js'
 import type { PrephaseResult, PrephaseStatus } from './prephase/types.js'
 import { formatChildProposal } from './proposals.js'
 import type { RefusalLog } from './refusal-log.js'
@@ -38,7 +39,8 @@ export interface PeerShared {
 
 /** Our own way to a new IKE SA. */
 interface Attempt {
-  readonly purpose: 'initial' | 'rekey'
+  /** `doubt`: the peer seems to have forgotten the IKE SA that is there. */
+  readonly purpose: 'initial' | 'rekey' | 'doubt'
   /** Undefined while the pre-phase is under way. */
   sa: IkeSa | undefined
 }
@@ -62,6 +64,9 @@ export class Peer implements IkeSaOwner {
   private readonly unwantedBy = new Map<ChildConfig, Millis>()
   private attemptAt: Millis = Number.NEGATIVE_INFINITY
   private pursueAt: Millis | undefined
+  private readonly doubts: TokenBucket
+  /** Somebody has said that the peer has forgotten us; it is asked, and contacted anew when it does not answer soon. */
+  private doubtedAt: Millis | undefined
   /** The peer has begun an IKE SA: ours waits until then. */
   private waitUntil: Millis | undefined
   private lastError: { at: Millis; message: string } | undefined
@@ -74,6 +79,7 @@ export class Peer implements IkeSaOwner {
     this.version = version
     this.shared = shared
     this.lanes = sharedLanes(config, Number.POSITIVE_INFINITY)
+    this.doubts = new TokenBucket(shared.limits.doubtsPerSecond, shared.limits.doubtsBurst)
     this.sas = new IkeSaSet(shared.limits, {
       added: (sa) => shared.register(this, sa),
       ended: (now, sa) => this.children.endWith(now, sa.takeChildren()),
@@ -175,6 +181,7 @@ export class Peer implements IkeSaOwner {
       } else if (!h.sa.renewsItself && isDue(h.sa.softAt, now)) this.begin(now, 'rekey')
     }
     this.children.tick(now)
+    if (isDue(this.doubtUntil, now)) this.resolveDoubt(now)
     if (isDue(this.pursueAt, now)) this.pursue(now)
   }
 
@@ -185,6 +192,7 @@ export class Peer implements IkeSaOwner {
       if (at !== undefined && (next === undefined || at < next)) next = at
     }
     consider(this.pursueAt)
+    consider(this.doubtUntil)
     for (const { sa, closeAt } of this.sas.all()) {
       consider(sa.nextDeadline())
       if (sa.stage !== 'ESTABLISHED') continue
@@ -229,7 +237,10 @@ export class Peer implements IkeSaOwner {
   prephaseFinished(now: Millis, result: PrephaseResult): void {
     const { attempt } = this
     const sa = this.sas.usable()
-    const served = sa !== undefined && (attempt?.purpose === 'initial' || !isDue(sa.softAt, now))
+    const served =
+      sa !== undefined &&
+      attempt?.purpose !== 'doubt' &&
+      (attempt?.purpose === 'initial' || !isDue(sa.softAt, now))
     if (attempt === undefined || attempt.sa !== undefined || served) {
       wipe(result.psk, result.ppk)
       if (served) this.attempt = undefined
@@ -263,13 +274,15 @@ export class Peer implements IkeSaOwner {
   }
 
   established(now: Millis, sa: IkeSa, initialContact: boolean): void {
+    const doubted =
+      this.attempt?.sa === sa && this.attempt.purpose === 'doubt' && !this.heardSince(now, sa.startedAt, sa)
     if (this.attempt?.sa === sa) this.attempt = undefined
     else if (this.attempt !== undefined && this.attempt.sa?.answered !== true) this.giveUpAttempt(now)
     this.waitUntil = undefined
     this.lastError = undefined
     this.env.count('ike.established')
     this.env.log('info', 'ike: IKE SA established', { peer: this.config.name, ...this.describe(sa) })
-    if (initialContact) {
+    if (initialContact || doubted) {
       // The peer knows nothing of what was before (RFC 2407 section 4.6.3.3).
       this.sas.forgetBefore(now, sa)
       this.children.clear(sa.startedAt)
@@ -317,6 +330,53 @@ export class Peer implements IkeSaOwner {
       peer: this.config.name,
       cookie: hex(sa.initiatorSpi),
     })
+    this.afterClose(now)
+  }
+
+  // A peer that has forgotten us
+
+  get isUp(): boolean {
+    return this.sas.anyEstablished()
+  }
+
+  doubted(now: Millis): void {
+    const sa = this.sas.usable()
+    if (sa === undefined || !this.doubts.take(now) || this.heardSince(now, now - this.limits.doubtMs))
+      return this.refuse(now, 'hint-ignored')
+    this.env.count('ike.doubted')
+    this.env.log('debug', 'ike: the peer seems to have forgotten us; it is asked', { peer: this.config.name })
+    this.doubtedAt ??= now
+    sa.checkAlive(now)
+  }
+
+  /** Whether anything authentic has come from the peer since then, but by one IKE SA. */
+  private heardSince(now: Millis, at: Millis, except?: IkeSa): boolean {
+    if (this.sas.all().some(({ sa }) => sa !== except && (sa.heardAt ?? Number.NEGATIVE_INFINITY) > at))
+      return true
+    const idle = this.inboundIdleMs()
+    return idle !== undefined && now - idle > at
+  }
+
+  private get doubtUntil(): Millis | undefined {
+    return this.doubtedAt === undefined ? undefined : this.doubtedAt + this.limits.doubtMs
+  }
+
+  private resolveDoubt(now: Millis): void {
+    const at = this.doubtedAt
+    this.doubtedAt = undefined
+    if (at === undefined || this.sas.usable() === undefined || this.heardSince(now, at)) return
+    for (const { state, agreed } of this.children.all())
+      if (state === 'CURRENT') this.wanted.add(agreed.child)
+    this.begin(now, 'doubt')
+  }
+
+  crashed(now: Millis, sa: IkeSa): void {
+    const message = 'the peer has lost its state: it has proved it (quick crash detection)'
+    this.env.count('ike.crash-detected')
+    this.env.log('warn', `ike: ${message}`, { peer: this.config.name })
+    this.sas.drop(now, sa, false)
+    for (const child of this.config.children) this.retryAt.delete(child)
+    this.attemptAt = Number.NEGATIVE_INFINITY
     this.afterClose(now)
   }
 

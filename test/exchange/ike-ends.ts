@@ -7,6 +7,7 @@ import { parsePrefix } from '../../src/wire/ip-address.js'
 import { selectorOf, type TrafficSelector } from '../../src/wire/traffic-selector.js'
 import { A, mirrored, peerConfig } from './prephase-ends.js'
 import {
+  seededRandom,
   VirtualEnvironment,
   VirtualNetwork,
   type VirtualNetworkOptions,
@@ -54,6 +55,8 @@ export function mirroredPeer(c: IkePeerConfig, name = 'a'): IkePeerConfig {
 /** Keys are copied, because they are valid within the call only. */
 export class IkeEnvironmentTwin extends VirtualEnvironment {
   readonly keepalives: { at: number; local: Endpoint; remote: Endpoint }[] = []
+  /** As one that is kept on a disk: the end that comes after a restart has to have it too. */
+  crashSecret: Uint8Array
   /** When a packet last came in on an inbound SPI. */
   readonly inboundAt = new Map<number, number>()
 
@@ -62,6 +65,11 @@ export class IkeEnvironmentTwin extends VirtualEnvironment {
 
   /** What a key log would have. */
   readonly keys: IkeSaKeys[] = []
+
+  constructor(network: VirtualNetwork, seed: number | string) {
+    super(network, seed)
+    this.crashSecret = seededRandom(`crash ${seed}`)(32)
+  }
 
   keyLog(keys: IkeSaKeys): void {
     this.keys.push(structuredClone(keys))

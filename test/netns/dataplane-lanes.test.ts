@@ -83,6 +83,7 @@ describe.skipIf(missing)('lanes of one data path', () => {
         ike: () => told.push(['ike', '']),
         refused: (_, reason) => told.push(['refused', reason]),
         pathMtu: () => undefined,
+        unknownSpi: () => {},
         stepBack: (feature, reason) => told.push([feature, reason]),
         fault: (error) => told.push(['fault', error.message]),
       },

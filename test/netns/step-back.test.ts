@@ -60,6 +60,7 @@ describe.skipIf(missing)('offloads that go wrong while running', () => {
         ike: () => undefined,
         refused: (_, reason) => told.push(['refused', reason]),
         pathMtu: () => undefined,
+        unknownSpi: () => {},
         stepBack: (feature, reason) => told.push([feature, reason]),
         fault: (error) => told.push(['fault', error.message]),
       },

@@ -38,6 +38,11 @@ export class DeadPeerDetection {
     if (this.tries === 0) this.dueAt = now
   }
 
+  /** The sequence number of a question that waits for its answer. */
+  get asked(): number | undefined {
+    return this.tries === 0 || this.dueAt === undefined ? undefined : this.sequence
+  }
+
   nextDeadline(): Millis | undefined {
     return this.dueAt
   }

@@ -5,7 +5,7 @@ import type { SaProtocol } from '../../sadb/sa-spec.js'
 import { EXCHANGE, IKE_HEADER_LEN, type IkeHeader, parseIkeHeader } from '../../wire/ike/header.js'
 import { parsePayloads } from '../../wire/ike/payloads.js'
 import { spiOctets } from '../../wire/ike/v1/notify.js'
-import { FLAG, isErrorNotify, notifyName, PROTOCOL } from '../../wire/ike/v1/numbers.js'
+import { FLAG, isErrorNotify, NOTIFY, notifyName, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import type { Role } from '../child-sa.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
@@ -14,7 +14,13 @@ import { IKE_PORT, type Path } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
 import { transition } from '../transition-table.js'
 import { Fragmentation, isFragment } from './fragmentation.js'
-import { deletePayload, type Information, informationOf, openInformational } from './informational.js'
+import {
+  clearNotify,
+  deletePayload,
+  type Information,
+  informationOf,
+  openInformational,
+} from './informational.js'
 import type { LastWords } from './last-words.js'
 import { MAIN_MODE } from './main-mode.js'
 import {
@@ -30,6 +36,9 @@ import {
 import { PayloadSet, RULES } from './message-rules.js'
 import { type NatState, usesUdp } from './nat.js'
 import { Phase2 } from './phase2.js'
+
+/** What a peer says that has lost its SAs. */
+const FORGOTTEN: readonly number[] = [NOTIFY.INVALID_COOKIE, NOTIFY.INVALID_SPI]
 
 /** One ISAKMP SA: its Main Mode, and what runs under it once it is established. */
 export class IkeSaV1 implements IkeSa {
@@ -110,6 +119,10 @@ export class IkeSaV1 implements IkeSa {
   }
   get hardAt(): Millis | undefined {
     return this.phase2?.hardAt
+  }
+
+  get heardAt(): Millis | undefined {
+    return this.phase2?.heardAt
   }
 
   get path(): Path {
@@ -335,6 +348,8 @@ export class IkeSaV1 implements IkeSa {
     const payloads = parsePayloads(message.subarray(IKE_HEADER_LEN), header.nextPayload)
     const { notifies } = informationOf(new PayloadSet(payloads, RULES.informational))
     const error = notifies.find((n) => isErrorNotify(n.type))
+    if (error !== undefined && this.stage === 'ESTABLISHED' && FORGOTTEN.includes(error.type))
+      return this.owner.doubted(now)
     if (error === undefined || this.stage !== 'CONNECTING') return this.owner.refuse(now, 'unprotected')
     const name = notifyName(error.type)
     this.hint = name
@@ -384,8 +399,16 @@ export class IkeSaV1 implements IkeSa {
   }
 }
 
+/** An encrypted message under an ISAKMP SA that has been there. */
+const isUnderSa = (h: IkeHeader): boolean =>
+  (h.exchange === EXCHANGE.QUICK_MODE || h.exchange === EXCHANGE.INFORMATIONAL_V1) &&
+  (h.flags & FLAG.ENCRYPTION) !== 0 &&
+  !isZero(h.responderSpi)
+
 export const IKE_V1: IkeVersion = {
   isFirstMessage: (h) => h.exchange === EXCHANGE.MAIN_MODE && isZero(h.responderSpi) && h.messageId === 0,
+  answerUnknown: (h) =>
+    isUnderSa(h) ? clearNotify(h.initiatorSpi, h.responderSpi, NOTIFY.INVALID_COOKIE) : undefined,
   initiate: IkeSaV1.initiate,
   answer: IkeSaV1.answer,
 }

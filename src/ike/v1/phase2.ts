@@ -67,6 +67,7 @@ export class Phase2 {
   /** Message IDs that are used up, bounded by limits.messageIds: each is good for one exchange. */
   private readonly messageIds = new Set<number>()
   private dpd: DeadPeerDetection | undefined
+  heardAt: Millis
   private keepaliveAt: Millis | undefined
   private readonly lastWords: LastWords
   private isRetired = false
@@ -81,6 +82,7 @@ export class Phase2 {
     this.owner = owner
     this.phase1 = phase1
     this.path = phase1.path
+    this.heardAt = now
     this.establishedAt = now
     this.softAt = now + life * softPart(sa.role, random(1)[0]! / 256)
     this.hardAt = now + life
@@ -134,7 +136,9 @@ export class Phase2 {
   }
 
   checkAlive(now: Millis): void {
-    this.dpd?.check(now)
+    const asked = this.dpd?.asked
+    if (asked === undefined) this.dpd?.check(now)
+    else this.askWith(asked)
   }
 
   /** No more renewing and no more dead peer detection. */
@@ -319,7 +323,10 @@ export class Phase2 {
     if (idle !== undefined) dpd.alive(now - idle)
     const sequence = dpd.due(now)
     if (sequence === 'dead') return this.owner.dead(now, this.host.sa)
-    if (sequence === undefined) return
+    if (sequence !== undefined) this.askWith(sequence)
+  }
+
+  private askWith(sequence: number): void {
     const { ci, cr } = this.phase1
     this.inform([dpdPayload(NOTIFY.R_U_THERE, ci, cr, sequence)])
   }
@@ -334,6 +341,7 @@ export class Phase2 {
   /** An authenticated message: a sign of life, a used message ID, perhaps a new way. */
   private heard(now: Millis, path: Path, messageId: number): void {
     this.dpd?.alive(now)
+    this.heardAt = now
     this.messageIds.add(messageId)
     if (this.softAt !== undefined && this.messageIds.size > this.owner.limits.messageIds * MESSAGE_IDS_PART)
       this.softAt = Math.min(this.softAt, now)

@@ -14,6 +14,7 @@ import {
   offerPayloads,
   refusalOf,
 } from './child-exchange.js'
+import { tellToken, tokenOf } from './crash-token.js'
 import { fail, failTelling, refuse } from './first-outcomes.js'
 import type { FirstContext, FirstIn, FirstOutcome, FirstResult, Keyed, Received } from './first-states.js'
 import { identityBody } from './init-parts.js'
@@ -44,6 +45,7 @@ export function sendAuth(keyed: Keyed, now: Millis, c: FirstContext): FirstOutco
     proveSelf(s, id),
     ...(ppk === undefined ? [] : [namePpk(ppk)]),
     ...(ppk === undefined || ppk.required ? [] : [notify('NO_PPK_AUTH', proof('initiator', keyed, id))]),
+    ...tellToken(c.crashSecret, s.keying),
     ...(offered === undefined ? [] : offerPayloads(offered)),
   ]
   // IKE_SA_INIT is over: this is the request behind it.
@@ -90,6 +92,7 @@ export function receiveAuth(s: FirstIn<'AUTH_SENT'>, e: Received, c: FirstContex
     path: copyPath(s.path),
     peersLanes: s.capabilities.lanes,
     initialContact: set.says(NOTIFY.INITIAL_CONTACT),
+    peersToken: tokenOf(set),
     child: made?.child,
     noChild: made?.noChild,
   }

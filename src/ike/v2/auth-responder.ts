@@ -18,6 +18,7 @@ import {
   isRefusal,
   refusalOf,
 } from './child-exchange.js'
+import { tellToken, tokenOf } from './crash-token.js'
 import { failAuth, refuse } from './first-outcomes.js'
 import type {
   FirstContext,
@@ -68,6 +69,7 @@ export function answerAuth(
     { type: PAYLOAD.ID_R, body: id },
     proveSelf(s, id),
     ...(s.keying === keyed.keying ? [] : [confirmPpk()]),
+    ...tellToken(c.crashSecret, s.keying),
     ...(answered === undefined
       ? []
       : isRefusal(answered)
@@ -82,6 +84,7 @@ export function answerAuth(
     path,
     peersLanes: s.capabilities.lanes,
     initialContact: set.says(NOTIFY.INITIAL_CONTACT),
+    peersToken: tokenOf(set),
     child: answered === undefined || isRefusal(answered) ? undefined : withKeys(s, answered),
     noChild: undefined,
   }

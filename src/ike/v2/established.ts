@@ -42,7 +42,7 @@ export interface EstablishedHost {
   send(path: Path, message: Outgoing): void
   tell(story: string, state: string): void
   /** The IKE SA that takes the predecessor's place, once it is promoted. */
-  next(now: Millis, keying: Keying, predecessor: Established): NextIkeSa
+  next(now: Millis, keying: Keying, predecessor: Established, peersToken: Uint8Array | undefined): NextIkeSa
 }
 
 /** What the exchange that made an IKE SA has settled. */
@@ -52,6 +52,8 @@ export interface AgreedIkeSa {
   readonly path: Path
   /** Lanes of the peer's data path. */
   readonly peersLanes: number
+  /** The peer's token of quick crash detection (RFC 6290). */
+  readonly peersToken: Uint8Array | undefined
 }
 
 /** UP: in use. REPLACED: another one is, and the peer deletes this one. CLOSING: we delete it. */
@@ -76,7 +78,8 @@ export class Established {
   /** Bounded by the number of children and of their SAs. */
   private tasks: Task[] = []
   private tries = 0
-  private aliveAt: Millis
+  aliveAt: Millis
+  peersToken: Uint8Array | undefined
   private watches = true
   private keepaliveAt: Millis | undefined
   /** HELD: gone then, when nobody uses it. */
@@ -99,6 +102,7 @@ export class Established {
     this.nat = agreed.nat
     this.path = agreed.path
     this.peersLanes = agreed.peersLanes
+    this.peersToken = agreed.peersToken
     this.window = window
     this.phase = predecessor === undefined ? 'UP' : 'HELD'
     this.predecessor = predecessor
@@ -169,6 +173,8 @@ export class Established {
   }
 
   checkAlive(now: Millis): void {
+    const underWay = this.window.underWay
+    if (underWay !== undefined) return this.host.send(this.path, underWay)
     if (this.phase !== 'UP' || this.own.kind !== 'IDLE' || this.tasks.some((t) => t.kind === 'ASK')) return
     this.tasks.push({ kind: 'ASK' })
     this.pump(now)
@@ -403,6 +409,7 @@ export class Established {
       peer: owner.config,
       limits: owner.limits,
       keying: this.keying,
+      crashSecret: owner.env.crashSecret,
       nat: this.nat,
       path: this.path,
       random: (length) => owner.env.random(length),
@@ -441,7 +448,7 @@ export class Established {
         return
       }
       case 'rekeyed':
-        return this.rekeyed(now, e.keying, e.rival, e.stays)
+        return this.rekeyed(now, e.keying, e.peersToken, e.rival, e.stays)
       case 'rekey-failed':
         if (e.rival !== undefined) return this.replaceBy(now, e.rival)
         if (this.softAt !== undefined)
@@ -551,8 +558,14 @@ export class Established {
 
   // The IKE SA itself
 
-  private rekeyed(now: Millis, keying: Keying, rival: NextIkeSa | undefined, stays: boolean): void {
-    const next = this.host.next(now, keying, this)
+  private rekeyed(
+    now: Millis,
+    keying: Keying,
+    peersToken: Uint8Array | undefined,
+    rival: NextIkeSa | undefined,
+    stays: boolean,
+  ): void {
+    const next = this.host.next(now, keying, this, peersToken)
     this.owner.held(now, next)
     if (stays && this.phase === 'UP') {
       this.replaceBy(now, next)
@@ -588,6 +601,9 @@ export class Established {
     this.phase = 'UP'
     this.children.push(...children)
     this.tasks.push(...tasks)
+    // The responder has told its token in the exchange itself (RFC 6290 section 4.3).
+    const tells = this.owner.env.crashSecret !== undefined && this.predecessor?.peersToken !== undefined
+    if (tells && this.keying.role === 'initiator') this.tasks.push({ kind: 'TELL' })
     this.pump(now)
   }
 

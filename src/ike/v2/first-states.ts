@@ -116,6 +116,8 @@ export interface FirstContext {
   /** We know of no other SA with the peer (RFC 7296 section 2.4). */
   readonly initialContact: boolean
   readonly messageId: number
+  /** See IkeEnvironment.crashSecret. */
+  readonly crashSecret: Uint8Array | undefined
   random(length: number): Uint8Array
   newIkeSpi(): Uint8Array
   newSpi(child: ChildConfig): number
@@ -141,6 +143,8 @@ export interface FirstResult {
   readonly path: Path
   readonly peersLanes: number
   readonly initialContact: boolean
+  /** The peer's token of quick crash detection. */
+  readonly peersToken: Uint8Array | undefined
   readonly child: FirstChild | undefined
   /** Why the child that was asked for is none; `remove` names an SA that the peer has made of it. */
   readonly noChild:

@@ -5,7 +5,8 @@ import { mlKemShare } from '../../crypto/ml-kem.js'
 import { ProtocolError, WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../../wire/ike/header.js'
-import { FLAG } from '../../wire/ike/v2/numbers.js'
+import { parseChain } from '../../wire/ike/v2/chain.js'
+import { FLAG, NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { AgreedChild, Role } from '../child-sa.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
@@ -13,6 +14,7 @@ import type { Admission, FirstKeys, IkeSaDescription, IkeSaOwner, IkeVersion, St
 import { IKE_PORT, type Path } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
 import { transition } from '../transition-table.js'
+import { asksUnderSa, proves, unknownSpi } from './crash-token.js'
 import { Established, type EstablishedHost } from './established.js'
 import { FIRST_EXCHANGES } from './first-exchanges.js'
 import {
@@ -30,6 +32,7 @@ import { type NatState, usesUdp } from './nat.js'
 import type { NextIkeSa, Task } from './next-ike-sa.js'
 import type { Outgoing } from './outgoing.js'
 import type { OwnedChild } from './own-states.js'
+import { PayloadSet, RULES } from './payload-set.js'
 import type { Joined } from './reassembly.js'
 import { Window } from './window.js'
 
@@ -92,13 +95,15 @@ export class IkeSaV2 implements NextIkeSa {
     owner: IkeSaOwner,
     keying: Keying,
     predecessor: Established,
+    peersToken: Uint8Array | undefined,
   ): IkeSaV2 {
     const sa = new IkeSaV2(now, owner, keying.role, keying.spiI)
     sa.state = { kind: 'ESTABLISHED' }
     sa.logKeys(keying)
     inheritFragments(keying, predecessor.keying)
     const { nat, path, peersLanes } = predecessor
-    sa.up = new Established(now, sa.host(), { keying, nat, path, peersLanes }, sa.window, predecessor)
+    const agreed = { keying, nat, path, peersLanes, peersToken }
+    sa.up = new Established(now, sa.host(), agreed, sa.window, predecessor)
     return sa
   }
 
@@ -139,6 +144,10 @@ export class IkeSaV2 implements NextIkeSa {
     return this.up?.hardAt
   }
 
+  get heardAt(): Millis | undefined {
+    return this.up?.aliveAt
+  }
+
   get path(): Path {
     if (this.up !== undefined) return this.up.path
     if ('path' in this.state) return this.state.path
@@ -162,6 +171,8 @@ export class IkeSaV2 implements NextIkeSa {
     const known = this.responderSpi
     if (known !== undefined && !equalOctets(known, header.responderSpi))
       return this.owner.refuse(now, 'unknown-cookie')
+    if (isResponse && header.nextPayload === PAYLOAD.NOTIFY && this.up !== undefined)
+      return this.unprotected(now, this.up, header, message)
     if (!isResponse && isFragment(header) && this.window.isLast(header.messageId))
       return this.lateFragment(now, path, header, message)
     const expected = isResponse
@@ -188,6 +199,14 @@ export class IkeSaV2 implements NextIkeSa {
     if (again === 'enough') return this.owner.refuse(now, 'repeat-limit')
     this.owner.env.count('ike.repeated')
     this.send(path, again)
+  }
+
+  /** Somebody says that the peer does not know our SPIs: anybody, or the peer if it has the token that it gave us. */
+  private unprotected(now: Millis, up: Established, header: IkeHeader, message: Uint8Array): void {
+    const set = new PayloadSet(parseChain(header, message).payloads, RULES.notifies)
+    if (!set.says(NOTIFY.INVALID_IKE_SPI)) return this.owner.refuse(now, 'unprotected')
+    if (proves(set, up.peersToken)) return this.owner.crashed(now, this)
+    this.owner.doubted(now)
   }
 
   // Fragments
@@ -248,6 +267,7 @@ export class IkeSaV2 implements NextIkeSa {
       prefersUdp: owner.prefersUdp,
       initialContact: owner.isInitialContact(),
       messageId: this.window.nextId,
+      crashSecret: owner.env.crashSecret,
       random: (length) => owner.env.random(length),
       newIkeSpi: () => owner.newIkeSpi(),
       newSpi: (child) => owner.newSpi(child),
@@ -414,7 +434,7 @@ export class IkeSaV2 implements NextIkeSa {
       sa: this,
       send: (path, message) => this.send(path, message),
       tell: (story, state) => this.tell(story, state),
-      next: (now, keying, predecessor) => IkeSaV2.successor(now, owner, keying, predecessor),
+      next: (now, keying, predecessor, token) => IkeSaV2.successor(now, owner, keying, predecessor, token),
     }
   }
 
@@ -465,6 +485,7 @@ export const IKE_V2: IkeVersion = {
     isZero(h.responderSpi) &&
     h.messageId === 0 &&
     (h.flags & (FLAG.INITIATOR | FLAG.RESPONSE)) === FLAG.INITIATOR,
+  answerUnknown: (h, secret) => (asksUnderSa(h) ? unknownSpi(h, secret) : undefined),
   initiate: IkeSaV2.initiate,
   answer: IkeSaV2.answer,
 }

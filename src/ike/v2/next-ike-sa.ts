@@ -21,6 +21,8 @@ export type Task =
   | { readonly kind: 'DELETE'; readonly protocol: SaProtocol; readonly spis: readonly number[] }
   | { readonly kind: 'CLOSE' }
   | { readonly kind: 'ASK' }
+  /** Our token for quick crash detection. */
+  | { readonly kind: 'TELL' }
 
 /** An IKE SA that was made to take another one's place. */
 export interface NextIkeSa extends IkeSa {

@@ -2,6 +2,7 @@ import { EXCHANGE } from '../../wire/ike/header.js'
 import { emitDelete } from '../../wire/ike/v2/notify.js'
 import { PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers.js'
 import type { Table } from '../transition-table.js'
+import { tellToken } from './crash-token.js'
 import { createChild, receiveChild } from './create-child.js'
 import { protocolNumber } from './offer.js'
 import {
@@ -22,6 +23,15 @@ export const OWN_EXCHANGES: Table<OwnState, OwnEvent, OwnContext, OwnEffect> = {
     REKEY: { story: 'ask for a new IKE SA', run: (_s, _e, _now, c) => rekeyIke(c) },
     DELETE: { story: 'delete CHILD_SAs', run: (_s, e) => deleteChildren(e) },
     CLOSE: { story: 'delete the IKE SA', run: () => close() },
+    TELL: {
+      story: 'tell the token by which the peer will know that we have crashed',
+      run: (_s, _e, _now, c) => ({
+        next: { kind: 'ASKING' },
+        effects: [
+          { do: 'request', exchange: EXCHANGE.INFORMATIONAL, payloads: tellToken(c.crashSecret, c.keying) },
+        ],
+      }),
+    },
     ASK: {
       story: 'ask whether the peer is alive',
       run: (_s, _e, _now, c) => ({

@@ -79,6 +79,7 @@ export type OwnEvent =
     }
   | { readonly kind: 'CLOSE' }
   | { readonly kind: 'ASK' }
+  | { readonly kind: 'TELL' }
   /** The peer has answered. */
   | { readonly kind: 'RESPONSE'; readonly set: PayloadSet }
   /** The peer has asked for the same, and was answered. */
@@ -94,6 +95,8 @@ export interface OwnContext {
   readonly nat: NatState
   readonly path: Path
   readonly peersLanes: number
+  /** See IkeEnvironment.crashSecret. */
+  readonly crashSecret: Uint8Array | undefined
   random(length: number): Uint8Array
   newSpi(child: ChildConfig): number
   newIkeSpi(): Uint8Array
@@ -132,6 +135,7 @@ export type OwnEffect =
   | {
       readonly do: 'rekeyed'
       readonly keying: Keying
+      readonly peersToken: Uint8Array | undefined
       readonly rival: NextIkeSa | undefined
       readonly stays: boolean
     }

@@ -13,6 +13,7 @@ import { parseSa } from '../../wire/ike/v2/sa.js'
 import type { Millis } from '../environment.js'
 import { answerCreate } from './answer-child.js'
 import { type ChildRefusal, isRefusal } from './child-exchange.js'
+import { tokenOf } from './crash-token.js'
 import type { Established } from './established.js'
 import { protocolNumber } from './offer.js'
 import { type PeersWish, WHILE } from './own-exchanges.js'
@@ -113,7 +114,8 @@ function rekey(ike: Established, now: Millis, set: PayloadSet): Answer {
     owner.refuse(now, error === undefined ? 'other-group-asked' : 'rekey-refused', error, fields)
     return answer(payloads)
   }
-  const next = ike.host.next(now, made.keying, ike)
+  // Its own token comes by itself.
+  const next = ike.host.next(now, made.keying, ike, undefined)
   owner.held(now, next)
   if (own.kind === 'REKEYING') {
     owner.env.count('ike.simultaneous')
@@ -129,6 +131,7 @@ function informational(ike: Established, now: Millis, set: PayloadSet): Answer {
   const deletes = set.all(PAYLOAD.DELETE).map(parseDelete)
   if (deletes.some((d) => d.protocol === PROTOCOL.IKE)) return answer([], () => closed(ike, now))
   if (ike.phase === 'HELD' && deletes.length > 0) ike.used(now)
+  ike.peersToken = tokenOf(set) ?? ike.peersToken
   const error = set.error()
   if (error?.type === NOTIFY.AUTHENTICATION_FAILED)
     return answer([], () => {

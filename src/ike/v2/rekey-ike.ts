@@ -7,6 +7,7 @@ import { NOTIFY, notifyName, PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers
 import { emitSa, type Proposal, parseSa } from '../../wire/ike/v2/sa.js'
 import type { Role } from '../child-sa.js'
 import { type IkeProposal, renewed } from '../proposals.js'
+import { tellToken, tokenOf } from './crash-token.js'
 import { groupOctets, NONCE_LEN, sharedSecret } from './init-parts.js'
 import { type Keying, makeKeying } from './keying.js'
 import { rekeyedSkeyseed, type SpisAndNonces } from './keys.js'
@@ -89,7 +90,10 @@ function agreedOn(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContext): OwnOutc
   const keying = newKeying('initiator', proposal, gir, x, c)
   forgetOwn(s)
   const stays = s.rival === undefined || compareNonces(lowerNonce(s.ni, nr), s.rival.lowest) > 0
-  return { next: IDLE, effects: [{ do: 'rekeyed', keying, rival: s.rival?.made, stays }] }
+  return {
+    next: IDLE,
+    effects: [{ do: 'rekeyed', keying, peersToken: tokenOf(set), rival: s.rival?.made, stays }],
+  }
 }
 
 function failed(s: OwnIn<'REKEYING'>, reason: string): OwnOutcome {
@@ -162,6 +166,7 @@ export function answerRekey(set: PayloadSet, c: OwnContext): RekeyAnswer {
       { type: PAYLOAD.SA, body: emitSa(answerTo(choice, spiR)) },
       { type: PAYLOAD.NONCE, body: nr },
       { type: PAYLOAD.KE, body: emitKe({ method: proposal.group, data: share.publicValue }) },
+      ...tellToken(c.crashSecret, keying),
     ],
     made: { keying, lowest: lowerNonce(ni, nr) },
   }

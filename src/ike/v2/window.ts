@@ -65,6 +65,11 @@ export class Window {
     this.sent = { id: this.ownId, message, path, schedule, times: 1, dueAt: now + (schedule[0] ?? 0) }
   }
 
+  /** Our request that waits for its response. */
+  get underWay(): Outgoing | undefined {
+    return this.sent?.message
+  }
+
   /** Whether a response answers the request under way. */
   answers(id: number): boolean {
     return this.sent?.id === id
