@@ -1,12 +1,30 @@
 import { defineConfig } from 'vitest/config'
 
+const common = { pool: 'forks', testTimeout: 20_000, hookTimeout: 60_000 } as const
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    // Network namespaces, TUN devices and CPU are shared by the whole machine.
-    fileParallelism: false,
-    pool: 'forks',
-    testTimeout: 20_000,
-    hookTimeout: 60_000,
+    projects: [
+      {
+        // Nothing of these is shared: they run beside each other.
+        test: {
+          ...common,
+          name: 'pure',
+          include: ['test/{unit,exchange,property}/**/*.test.ts'],
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        // Network namespaces, TUN devices and CPU are shared by the whole machine.
+        test: {
+          ...common,
+          name: 'machine',
+          include: ['test/{compiled,interop,netns,replay}/**/*.test.ts'],
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 })
