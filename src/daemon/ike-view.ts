@@ -55,23 +55,12 @@ export function ikeViews(peers: readonly IkePeerStatus[]): ReadonlyMap<string, I
   return new Map(peers.map((p) => [p.peer, viewOf(p)]))
 }
 
-/**
- * What is known of a pre-phase before it has failed for good: the other end's messages do not verify here, or it does not
- * answer. Once the peer has proved itself, who else tries in its name is a matter of the counters.
- */
-function prephaseTrouble(p: IkePeerStatus): string | undefined {
-  if (p.phase === 'established') return undefined
-  if (p.lastRefusal !== undefined)
-    return `a pre-phase message in the peer's name was refused: ${p.lastRefusal}`
-  return p.silence === undefined ? undefined : `pre-phase: ${p.silence}`
-}
-
 function viewOf(p: IkePeerStatus): IkeView {
   return {
     version: p.version,
     phase: p.phase,
     wanted: p.wanted,
-    lastError: p.lastError?.message ?? prephaseTrouble(p),
+    lastError: p.lastError?.message,
     lastErrorAgeSeconds: seconds(p.lastError?.ageMs),
     sas: p.ikeSas.map(saView),
     children: p.children.map((c) => ({

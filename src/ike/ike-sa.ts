@@ -5,6 +5,7 @@ import type { ChildConfig, IkePeerConfig } from './config.js'
 import type { IkeEnvironment, Millis } from './environment.js'
 import type { IkeLimits } from './limits.js'
 import type { Path } from './path.js'
+import type { Trouble } from './trouble.js'
 import type { Cookies } from './v2/cookies.js'
 
 // Between the manager of a peer and the machine of one IKE SA: what both versions have in common.
@@ -125,6 +126,8 @@ export interface IkeSaDescription {
   readonly state: string
   readonly proposal: string | undefined
   readonly nat: string | undefined
+  /** What the peer leaves without an answer, once that was sent again. */
+  readonly silence: Trouble | undefined
 }
 
 /** What the machine of an IKE SA tells and asks its manager. Calls come after the machine's own state is settled. */

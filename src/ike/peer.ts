@@ -20,6 +20,7 @@ import { formatChildProposal } from './proposals.js'
 import type { RefusalLog } from './refusal-log.js'
 import { goesFirst } from './simultaneous.js'
 import { childSaStatus, type IkePeerStatus, ikeSaStatus, spiText } from './status.js'
+import { newestTrouble, type Trouble } from './trouble.js'
 import type { Cookies } from './v2/cookies.js'
 
 /** What all peers share. */
@@ -69,7 +70,9 @@ export class Peer implements IkeSaOwner {
   private doubtedAt: Millis | undefined
   /** The peer has begun an IKE SA: ours waits until then. */
   private waitUntil: Millis | undefined
-  private lastError: { at: Millis; message: string } | undefined
+  private lastError: Trouble | undefined
+  /** Trouble from before is over. */
+  private workedAt: Millis = Number.NEGATIVE_INFINITY
   private started = false
   /** Lanes that have CHILD_SAs with the peer; all of ours until it has said how many it has. */
   private lanes: number
@@ -280,6 +283,7 @@ export class Peer implements IkeSaOwner {
     else if (this.attempt !== undefined && this.attempt.sa?.answered !== true) this.giveUpAttempt(now)
     this.waitUntil = undefined
     this.lastError = undefined
+    this.workedAt = now
     this.env.count('ike.established')
     this.env.log('info', 'ike: IKE SA established', { peer: this.config.name, ...this.describe(sa) })
     if (initialContact || doubted) {
@@ -614,7 +618,8 @@ export class Peer implements IkeSaOwner {
 
   /** @param prephase the pre-phase's own, which knows the peers by itself; undefined for a peer without */
   status(now: Millis, prephase: PrephaseStatus | undefined): IkePeerStatus {
-    const { config, sas, children, lastError } = this
+    const { config, sas, children } = this
+    const lastError = this.trouble(prephase)
     return {
       peer: config.name,
       localId: formatIdentity(config.localId),
@@ -626,9 +631,29 @@ export class Peer implements IkeSaOwner {
       children: children.all().map((r) => childSaStatus(r, now)),
       wanted: [...new Set([...this.wanted].map((c) => c.name))],
       lastError: lastError && { ...lastError, ageMs: now - lastError.at },
-      lastRefusal: prephase?.lastRefusal,
-      silence: prephase?.silence,
     }
+  }
+
+  /**
+   * Why the last attempt failed, or why the one under way makes no headway: the other end's messages are refused here, or it
+   * does not answer. Once the peer has proved itself, who else tries in its name is a matter of the counters.
+   */
+  private trouble(prephase: PrephaseStatus | undefined): Trouble | undefined {
+    const silences = this.sas.all().map(({ sa }) => sa.describe().silence)
+    if (this.sas.anyEstablished()) return newestTrouble([this.lastError, ...silences])
+    const refusal = this.shared.prephase.lastRefusal(this.config.name)
+    const silence = prephase?.silence
+    const begun = [
+      refusal && {
+        ...refusal,
+        message: `a pre-phase message in the peer's name was refused: ${refusal.message}`,
+      },
+      silence && { ...silence, message: `pre-phase: ${silence.message}` },
+    ]
+    return newestTrouble([
+      this.lastError,
+      ...[...begun, ...silences].filter((t) => t && t.at > this.workedAt),
+    ])
   }
 
   private phase(): IkePeerStatus['phase'] {

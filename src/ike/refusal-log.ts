@@ -1,5 +1,10 @@
 import type { IkeEnvironment, Millis } from './environment.js'
 
+/** Causes without a peer that an operator wants to know of, if not to be warned of. */
+const WORTH_KNOWING: Readonly<Record<string, string>> = {
+  'unknown-peer': 'a message comes from an address that no peer has',
+}
+
 /**
  * Counts every refused message under its cause and tells the log once in a while. Bounded by the number of causes, which
  * are words of ours, times the number of peers.
@@ -27,8 +32,9 @@ export class RefusalLog {
     const last = this.toldAt.get(key)
     if (last !== undefined && now - last < this.everyMs) return
     this.toldAt.set(key, now)
-    const level = error === undefined ? 'debug' : 'warn'
-    const message = `ike: ${error ?? `message refused: ${cause.replaceAll('-', ' ')}`}`
+    const known = WORTH_KNOWING[cause]
+    const level = error !== undefined ? 'warn' : known !== undefined ? 'info' : 'debug'
+    const message = `ike: ${error ?? known ?? `message refused: ${cause.replaceAll('-', ' ')}`}`
     this.env.log(level, message, { ...(peer !== undefined && { peer }), cause, ...fields })
   }
 }

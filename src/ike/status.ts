@@ -8,6 +8,7 @@ import type { Millis } from './environment.js'
 import type { HeldIkeSa } from './ike-sa-set.js'
 import { formatEndpoint } from './path.js'
 import { formatChildProposal } from './proposals.js'
+import type { Trouble } from './trouble.js'
 
 // What `status` shows. Times are of the monotonic clock that every entry point is given; texts carry no key.
 
@@ -22,11 +23,8 @@ export interface IkePeerStatus {
   readonly children: readonly ChildSaStatus[]
   /** Children that are asked for and have no SA. */
   readonly wanted: readonly string[]
-  readonly lastError: { readonly at: Millis; readonly ageMs: number; readonly message: string } | undefined
-  /** Why the last pre-phase message in the peer's name was refused. Nobody has proved to be its sender. */
-  readonly lastRefusal: string | undefined
-  /** What the peer leaves without an answer in a pre-phase that is under way. */
-  readonly silence: string | undefined
+  /** Why the last attempt failed, or why the one under way makes no headway. */
+  readonly lastError: (Trouble & { readonly ageMs: number }) | undefined
 }
 
 export interface IkeSaStatus {
@@ -70,12 +68,13 @@ export interface ChildSaStatus {
 }
 
 export function ikeSaStatus({ sa, closeAt }: HeldIkeSa, now: Millis): IkeSaStatus {
+  const { state, proposal, nat } = sa.describe()
   return {
     version: sa.version,
     role: sa.role,
     initiatorSpi: hex(sa.initiatorSpi),
     responderSpi: sa.responderSpi && hex(sa.responderSpi),
-    ...sa.describe(),
+    ...{ state, proposal, nat },
     replaced: closeAt !== undefined,
     local: formatEndpoint(sa.path.local),
     remote: formatEndpoint(sa.path.remote),

@@ -146,13 +146,13 @@ describe.each(SCHEMES)('%s', (scheme) => {
 
   test('a peer that does not answer is told of while the attempt goes on', () => {
     const { network, a } = twoEnds(scheme, { impairment: () => [] })
-    const silence = (): string | undefined => a.prephase.status()[0]!.silence
+    const silence = (): string | undefined => a.prephase.status()[0]!.silence?.message
     a.prephase.start(network.now, 'b')
-    network.runFor(2_900)
+    network.runFor(900)
     expect(silence()).toBeUndefined()
     network.runFor(200)
     expect(silence()).toMatch(/no answer to step 1 yet: .*refuses us/)
-    network.runFor(20_000) // in the second attempt, with its first sending
+    network.runFor(22_000) // in the second attempt, with its first sending
     expect(silence()).toMatch(/no answer to step 1 yet/)
     a.prephase.cancel('b')
     expect(silence()).toBeUndefined()
@@ -164,7 +164,7 @@ describe.each(SCHEMES)('%s', (scheme) => {
       impairment: (d) => (deaf && sameIp(d.from.address, B.address) ? [] : [5]),
     })
     const { network, a, b } = ends
-    const silence = (): string | undefined => b.prephase.status()[0]!.silence
+    const silence = (): string | undefined => b.prephase.status()[0]!.silence?.message
     a.prephase.start(network.now, 'b')
     network.runFor(2_900)
     expect(silence()).toBeUndefined()

@@ -1,7 +1,7 @@
 import { equalOctets, wipe } from '../../bytes/octets.js'
 import type { Millis, TimestampStore } from '../environment.js'
 import { formatIdentity } from '../identity.js'
-import type { MessageOf } from './messages.js'
+import { formatIdBody, type MessageOf } from './messages.js'
 import type { PeerRecord } from './peers.js'
 import type { Cause } from './refusals.js'
 import { goesFirst } from './simultaneous.js'
@@ -36,8 +36,10 @@ export function admit(
   const peer = named.find((p) => p.config.dynamicPsk === m.scheme) ?? named[0]
   if (peer === undefined) {
     const own = candidates.some((p) => equalOctets(p.localId, m.id))
-    const id = formatIdentity({ type: m.id[0]!, value: m.id.subarray(4) })
-    return { ok: false, peer: candidates[0]!, cause: own ? 'own-id' : 'unknown-id', fields: { id } }
+    const id = formatIdBody(m.id)
+    const expected = candidates.map((p) => formatIdentity(p.config.remoteId)).join(' or ')
+    const fields = { id, expected }
+    return { ok: false, peer: candidates[0]!, cause: own ? 'own-id' : 'unknown-id', fields }
   }
   const ours = peer.config.dynamicPsk
   if (ours !== m.scheme)

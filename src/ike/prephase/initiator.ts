@@ -1,8 +1,9 @@
 import { equalOctets, wipe } from '../../bytes/octets.js'
 import type { Millis } from '../environment.js'
+import type { Trouble } from '../trouble.js'
 import type { PrephaseLimits } from './limits.js'
 import { type Effect, type Outcome, type Path, refused, type Table } from './machine.js'
-import { type MessageOf, NONCE_LEN } from './messages.js'
+import { formatIdBody, type MessageOf, NONCE_LEN } from './messages.js'
 import type { Answered, Opened, PairCode, Proved } from './pair-code.js'
 import type { PrephaseResult } from './types.js'
 
@@ -28,6 +29,8 @@ export type InitiatorState =
   | {
       readonly kind: 'STEP1_SENT'
       readonly attempt: number
+      /** When the first of the attempts began. */
+      readonly since: Millis
       readonly path: Path
       readonly opened: Opened
       readonly sending: Sending
@@ -35,6 +38,8 @@ export type InitiatorState =
   | {
       readonly kind: 'STEP3_SENT'
       readonly attempt: number
+      /** When step 3 was sent first. */
+      readonly since: Millis
       readonly path: Path
       readonly proved: Proved
       readonly sending: Sending
@@ -85,7 +90,7 @@ const IDLE: InitiatorState = { kind: 'IDLE' }
 
 export const INITIATOR: Table<InitiatorState, InitiatorEvent, InitiatorContext> = {
   IDLE: {
-    START: { story: 'begin, send step 1', run: (_s, _e, now, c) => begin(1, now, c) },
+    START: { story: 'begin, send step 1', run: (_s, _e, now, c) => begin(1, now, now, c) },
     START_AFTER_PEER: { story: 'the peer has just begun, stand back', run: (_s, _e, now, c) => hold(now, c) },
   },
   STEP1_SENT: {
@@ -103,7 +108,7 @@ export const INITIATOR: Table<InitiatorState, InitiatorEvent, InitiatorContext> 
     CANCEL: { story: 'cancelled', run: (s) => drop(s) },
   },
   HOLD: {
-    DUE: { story: 'the peer did not follow up, begin', run: (_s, _e, now, c) => begin(1, now, c) },
+    DUE: { story: 'the peer did not follow up, begin', run: (_s, _e, now, c) => begin(1, now, now, c) },
     PEER_FINISHED: {
       story: 'the peer finished, wait for its IKE',
       run: (s, _e, now, c) => extend(s, now, c),
@@ -119,17 +124,19 @@ export function initiatorDeadline(s: InitiatorState): Millis | undefined {
   return s.kind === 'HOLD' ? s.until : s.sending.dueAt
 }
 
-/** A datagram is lost now and then; from the third sending on the silence is worth a word. */
-const SILENT_TIMES = 3
+/** Something that was sent again has been waiting for its answer too long. */
+const SILENT_TIMES = 2
 const WHY_NO_STEP_2 = 'the peer is unreachable, does not run the pre-phase, or refuses us (its log tells why)'
 const WHY_NO_STEP_4 = 'the way to or from the peer loses messages'
 
-/** What the peer leaves without an answer while the attempt goes on; undefined while that may be chance. */
-export function unanswered(s: InitiatorState): string | undefined {
+/** What the peer leaves without an answer while the attempt goes on; undefined until it was sent again. */
+export function unanswered(s: InitiatorState): Trouble | undefined {
   if (!('sending' in s) || (s.attempt === 1 && s.sending.times < SILENT_TIMES)) return undefined
-  return s.kind === 'STEP1_SENT'
-    ? `no answer to step 1 yet: ${WHY_NO_STEP_2}`
-    : `step 3 is not confirmed yet: ${WHY_NO_STEP_4}`
+  const message =
+    s.kind === 'STEP1_SENT'
+      ? `no answer to step 1 yet: ${WHY_NO_STEP_2}`
+      : `step 3 is not confirmed yet: ${WHY_NO_STEP_4}`
+  return { message, at: s.since }
 }
 
 /** Initiator cookie of the attempt under way. */
@@ -139,7 +146,7 @@ export function attemptCookie(s: InitiatorState): Uint8Array | undefined {
 }
 
 /** A fresh attempt: new cookie, new nonce, new label. */
-function begin(attempt: number, now: Millis, c: InitiatorContext): Result {
+function begin(attempt: number, since: Millis, now: Millis, c: InitiatorContext): Result {
   let label: Uint8Array = new Uint8Array(0)
   try {
     if (c.code.scheme === 'hardened') label = c.newLabel()
@@ -157,7 +164,11 @@ function begin(attempt: number, now: Millis, c: InitiatorContext): Result {
   const m1 = c.code.step1(ci, c.localId, na, label)
   const opened: Opened = { ci, ida: c.localId, idb: c.remoteId, na, m1 }
   const path = c.home
-  const next: InitiatorState = { kind: 'STEP1_SENT', attempt, path, opened, sending: first(m1, now, c) }
+  const next: InitiatorState = {
+    kind: 'STEP1_SENT',
+    ...{ attempt, since, path, opened },
+    sending: first(m1, now, c),
+  }
   return { next, effects: [{ do: 'send', path, message: m1 }] }
 }
 
@@ -174,9 +185,12 @@ function repeat(s: Attempt, now: Millis, c: InitiatorContext): Result {
   const { message, times } = s.sending
   const wait = c.limits.retransmitMs[times]
   if (wait !== undefined) {
+    const next: Attempt = { ...s, sending: { message, times: times + 1, dueAt: now + wait } }
+    const silence = s.attempt === 1 && times + 1 === SILENT_TIMES ? unanswered(next) : undefined
     return {
-      next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } },
+      next,
       effects: [
+        ...(silence === undefined ? [] : [{ do: 'silent', silence } as const]),
         { do: 'count', counter: 'prephase.retransmitted' },
         { do: 'send', path: s.path, message },
       ],
@@ -185,7 +199,7 @@ function repeat(s: Attempt, now: Millis, c: InitiatorContext): Result {
   forget(s)
   const timeout: Effect = { do: 'count', counter: 'prephase.timeout' }
   if (s.attempt < c.limits.attempts) {
-    const again = begin(s.attempt + 1, now, c)
+    const again = begin(s.attempt + 1, s.since, now, c)
     return { next: again.next, effects: [timeout, ...again.effects] }
   }
   const reason =
@@ -203,7 +217,8 @@ function prove(s: AwaitingStep2, e: Received<2, 'STEP2'>, now: Millis, c: Initia
   if (e.m.scheme !== c.code.scheme)
     return refused(s, 'scheme-mismatch', { ours: c.code.scheme, theirs: e.m.scheme })
   if (equalOctets(e.m.id, c.localId)) return refused(s, 'own-id')
-  if (!equalOctets(e.m.id, c.remoteId)) return refused(s, 'other-id')
+  if (!equalOctets(e.m.id, c.remoteId))
+    return refused(s, 'other-id', { id: formatIdBody(e.m.id), expected: formatIdBody(c.remoteId) })
   const cr = new Uint8Array(e.cr)
   const nb = c.code.openStep2(s.opened, cr, e.m, e.message)
   if (nb === undefined) return refused(s, 'bad-proof', { step: 2 })
@@ -212,7 +227,7 @@ function prove(s: AwaitingStep2, e: Received<2, 'STEP2'>, now: Millis, c: Initia
   const proved: Proved = { ...answered, m3 }
   const { attempt } = s
   return {
-    next: { kind: 'STEP3_SENT', attempt, path: e.path, proved, sending: first(m3, now, c) },
+    next: { kind: 'STEP3_SENT', attempt, since: now, path: e.path, proved, sending: first(m3, now, c) },
     effects: [{ do: 'send', path: e.path, message: m3 }],
   }
 }

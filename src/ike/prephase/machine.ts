@@ -1,4 +1,5 @@
 import type { Endpoint, Millis } from '../environment.js'
+import type { Trouble } from '../trouble.js'
 import type { Cause } from './refusals.js'
 import type { PrephaseResult } from './types.js'
 
@@ -16,6 +17,8 @@ export type Effect =
   | { readonly do: 'send'; readonly path: Path; readonly message: Uint8Array }
   | { readonly do: 'refuse'; readonly cause: Cause; readonly fields?: Record<string, unknown> }
   | { readonly do: 'count'; readonly counter: string }
+  /** Told once an exchange; `over` when that is the end of it. */
+  | { readonly do: 'silent'; readonly silence: Trouble; readonly over?: true }
   | { readonly do: 'finished'; readonly result: PrephaseResult }
   | { readonly do: 'failed'; readonly reason: string }
 

@@ -4,7 +4,7 @@ import { sha256 } from '../../crypto/sha256.js'
 import { WireError } from '../../errors.js'
 import { EXCHANGE, IKE_HEADER_LEN, type IkeHeader, VERSION_1 } from '../../wire/ike/header.js'
 import { emitMessage } from '../../wire/ike/payloads.js'
-import type { Identity } from '../identity.js'
+import { formatIdentity, type Identity } from '../identity.js'
 import { isLabel, LABEL_LEN } from './tai64n.js'
 import type { Scheme, Step } from './types.js'
 
@@ -176,6 +176,10 @@ export function idBody(id: Identity): Uint8Array {
   out.set(id.value, 4)
   return out
 }
+
+/** An ID payload body's identity as text. @param body four octets at least */
+export const formatIdBody = (body: Uint8Array): string =>
+  formatIdentity({ type: body[0]!, value: body.subarray(4) })
 
 /**
  * Makes a message.

@@ -3,6 +3,7 @@ import { ConfigError } from '../../errors.js'
 import { formatIp, type IpAddress } from '../../wire/ip-address.js'
 import type { IkePeerConfig } from '../config.js'
 import { formatIdentity, sameIdentity } from '../identity.js'
+import type { Trouble } from '../trouble.js'
 import { ClassicCode } from './classic.js'
 import { HardenedCode } from './hardened.js'
 import type { InitiatorState } from './initiator.js'
@@ -11,7 +12,6 @@ import type { PrephaseLimits } from './limits.js'
 import type { Path } from './machine.js'
 import { idBody } from './messages.js'
 import type { PairCode } from './pair-code.js'
-import type { Cause } from './refusals.js'
 import type { ResponderState } from './responder.js'
 import { TokenBucket } from './token-bucket.js'
 
@@ -33,7 +33,10 @@ export interface PeerRecord {
   initiator: InitiatorState
   /** Exchanges that the peer began, oldest first; bounded by halfOpenPerPeer + finishedPerPeer. */
   readonly sessions: Session[]
-  lastRefusal: Cause | undefined
+  /** The last one that tells an operator something. */
+  lastRefusal: Trouble | undefined
+  /** Of an exchange that is over. */
+  lastSilence: Trouble | undefined
 }
 
 /** One exchange that a peer began. */
@@ -58,12 +61,14 @@ export class SourceTable {
   /** Peers that have a pre-phase. */
   readonly peers: readonly PeerRecord[]
   private readonly byAddress = new Map<string, Source>()
+  private readonly byName: ReadonlyMap<string, PeerRecord>
 
   /** @throws ConfigError for a configuration that no exchange could be safe with */
   constructor(configs: readonly IkePeerConfig[], limits: PrephaseLimits) {
     const records = configs.map((c) => recordOf(c, limits))
     checkKeys(records)
     checkNames(records)
+    this.byName = new Map(records.map((p) => [p.config.name, p]))
     this.peers = records.filter((p) => p.config.dynamicPsk !== 'off')
     for (const p of records) {
       const address = formatIp(p.config.remote)
@@ -74,6 +79,10 @@ export class SourceTable {
         messages: source?.messages ?? new TokenBucket(limits.messagesPerSecond, limits.messagesBurst),
       })
     }
+  }
+
+  named(name: string): PeerRecord | undefined {
+    return this.byName.get(name)
   }
 
   at(address: IpAddress): Source | undefined {
@@ -109,6 +118,7 @@ function recordOf(config: IkePeerConfig, limits: PrephaseLimits): PeerRecord {
     initiator: { kind: 'IDLE' },
     sessions: [],
     lastRefusal: undefined,
+    lastSilence: undefined,
   }
 }
 

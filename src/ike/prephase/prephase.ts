@@ -4,6 +4,7 @@ import type { IkeHeader } from '../../wire/ike/header.js'
 import { formatIp } from '../../wire/ip-address.js'
 import type { IkePeerConfig } from '../config.js'
 import type { Endpoint, IkeEnvironment, Millis } from '../environment.js'
+import type { Trouble } from '../trouble.js'
 import { admit } from './admission.js'
 import {
   attemptCookie,
@@ -151,11 +152,17 @@ export class Prephase {
       initiator: p.initiator.kind,
       halfOpen: p.sessions.filter((s) => s.state.kind === 'HALF_OPEN').length,
       finished: p.sessions.filter((s) => s.state.kind === 'FINISHED').length,
-      lastRefusal: p.lastRefusal === undefined ? undefined : explain(p.lastRefusal),
+      lastRefusal: p.lastRefusal,
       silence:
         unanswered(p.initiator) ??
-        p.sessions.map((s) => notFollowed(s.state)).find((text) => text !== undefined),
+        p.sessions.map((s) => notFollowed(s.state)).find((silence) => silence !== undefined) ??
+        (p.initiator.kind === 'IDLE' && p.sessions.length === 0 ? p.lastSilence : undefined),
     }))
+  }
+
+  /** The last refused message in the name of any peer, one without pre-phase included. */
+  lastRefusal(peerName: string): Trouble | undefined {
+    return this.sources.named(peerName)?.lastRefusal
   }
 
   /** Wipes every secret that the engine holds. No method may be called after it. */
@@ -339,6 +346,13 @@ export class Prephase {
         case 'count':
           this.env.count(e.counter)
           break
+        case 'silent':
+          if (e.over) peer.lastSilence = e.silence
+          this.env.log('info', `pre-phase: ${e.silence.message}`, {
+            peer: peer.config.name,
+            remote: formatIp(peer.config.remote),
+          })
+          break
         case 'finished':
           this.env.count('prephase.finished')
           this.env.log('info', 'pre-phase: finished', {
@@ -348,13 +362,12 @@ export class Prephase {
             cookie: hex(e.result.initiatorCookie),
           })
           peer.lastRefusal = undefined
+          peer.lastSilence = undefined
           this.listener.finished(now, e.result)
           break
         case 'failed': {
           const reason =
-            peer.lastRefusal === undefined
-              ? e.reason
-              : `${e.reason}; last refused here: ${explain(peer.lastRefusal)}`
+            peer.lastRefusal === undefined ? e.reason : `${peer.lastRefusal.message} (${e.reason})`
           this.env.count('prephase.failed')
           this.env.log('warn', 'pre-phase: failed', { peer: peer.config.name, reason })
           this.listener.failed(now, peer.config.name, reason)
@@ -379,13 +392,14 @@ export class Prephase {
   // Helpers
 
   private peer(name: string): PeerRecord {
-    const peer = this.sources.peers.find((p) => p.config.name === name)
-    if (peer === undefined) throw new InternalError(`no pre-phase is configured for peer ${name}`)
+    const peer = this.sources.named(name)
+    if (peer === undefined || peer.config.dynamicPsk === 'off')
+      throw new InternalError(`no pre-phase is configured for peer ${name}`)
     return peer
   }
 
   private refuse(now: Millis, peer: PeerRecord, cause: Cause, fields?: Record<string, unknown>): void {
-    if (TELLING.has(cause)) peer.lastRefusal = cause
+    if (TELLING.has(cause)) peer.lastRefusal = { message: explain(cause, fields), at: now }
     this.refusals.refuse(now, cause, peer.config.name, fields)
   }
 

@@ -56,7 +56,16 @@ export const TELLING: ReadonlySet<Cause> = new Set([
   'timestamp-store',
 ])
 
-export const explain = (cause: Cause): string => CAUSES[cause][1]
+/** @param fields public facts about it */
+export function explain(cause: Cause, fields: Record<string, unknown> = {}): string {
+  const { ours, theirs, id, expected, error } = fields
+  const facts = [
+    ...(theirs === undefined ? [] : [`ours ${String(ours)}, theirs ${String(theirs)}`]),
+    ...(id === undefined ? [] : [`it says ${String(id)} where we expect ${String(expected)}`]),
+    ...(error === undefined ? [] : [String(error)]),
+  ]
+  return [CAUSES[cause][1], ...facts].join(': ')
+}
 
 /** Counts refusals and logs the first of each cause and peer in every `everyMs`. Bounded by causes times peers. */
 export class Refusals {

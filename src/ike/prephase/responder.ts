@@ -1,5 +1,6 @@
 import { equalOctets, wipe } from '../../bytes/octets.js'
 import type { Millis } from '../environment.js'
+import type { Trouble } from '../trouble.js'
 import type { PrephaseLimits } from './limits.js'
 import { type Outcome, type Path, refused, type Table } from './machine.js'
 import { type MessageOf, NONCE_LEN } from './messages.js'
@@ -25,6 +26,7 @@ export type ResponderState =
   | {
       readonly kind: 'HALF_OPEN'
       readonly answered: Answered
+      readonly since: Millis
       /** Times that step 2 was sent again. */
       readonly repeats: number
       readonly until: Millis
@@ -80,7 +82,7 @@ export const RESPONDER: Table<ResponderState, ResponderEvent, ResponderContext> 
       run: (s, e, _now, c) => again(s, e, s.answered.m1, s.answered.m2, c),
     },
     STEP3: { story: 'step 3 verifies, finished', run: (s, e, now, c) => confirm(s, e, now, c) },
-    DUE: { story: 'step 3 did not come', run: (s) => discard(s, 'prephase.half-open-expired') },
+    DUE: { story: 'step 3 did not come', run: (s) => expire(s) },
     EVICT: { story: 'dropped for a newer exchange', run: (s) => discard(s, 'prephase.evicted') },
   },
   FINISHED: {
@@ -106,9 +108,11 @@ const SILENT_REPEATS = 2
  * That the peer repeats step 1 instead of going on. Classic does not authenticate step 1, so that nobody has proved to be
  * its sender.
  */
-export function notFollowed(s: ResponderState): string | undefined {
+export function notFollowed(s: ResponderState): Trouble | undefined {
   if (s.kind !== 'HALF_OPEN' || s.repeats < SILENT_REPEATS) return undefined
-  return 'the peer repeats step 1 after our answer: the answer does not reach it, or it refuses us (its log tells why)'
+  const message =
+    'the peer repeats step 1 after our answer: the answer does not reach it, or it refuses us (its log tells why)'
+  return { message, at: s.since }
 }
 
 function answer(opened: Opened, path: Path, now: Millis, c: ResponderContext): Result {
@@ -119,6 +123,7 @@ function answer(opened: Opened, path: Path, now: Millis, c: ResponderContext): R
     next: {
       kind: 'HALF_OPEN',
       answered: { ...opened, cr, nb, m2 },
+      since: now,
       repeats: 0,
       until: now + c.limits.halfOpenMs,
     },
@@ -178,6 +183,15 @@ function again(
       { do: 'count', counter: 'prephase.repeated' },
       { do: 'send', path: e.path, message },
     ],
+  }
+}
+
+function expire(s: HalfOpen): Result {
+  const { next, effects } = discard(s, 'prephase.half-open-expired')
+  const silence = notFollowed(s)
+  return {
+    next,
+    effects: silence === undefined ? effects : [...effects, { do: 'silent', silence, over: true }],
   }
 }
 

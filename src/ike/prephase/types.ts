@@ -1,4 +1,5 @@
 import type { Endpoint, Millis } from '../environment.js'
+import type { Trouble } from '../trouble.js'
 
 // What the pre-phase hands to IKE, and the words that its parts share.
 
@@ -45,8 +46,8 @@ export interface PrephaseStatus {
   /** Exchanges that the peer began. */
   readonly halfOpen: number
   readonly finished: number
-  /** Cause of the last refused message laid to this peer's account since a pre-phase finished. */
-  readonly lastRefusal: string | undefined
+  /** The last refused message laid to this peer's account since a pre-phase finished; nobody has proved to be its sender. */
+  readonly lastRefusal: Trouble | undefined
   /** What the peer leaves without an answer at this moment; undefined while that may be chance. */
-  readonly silence: string | undefined
+  readonly silence: Trouble | undefined
 }

@@ -43,6 +43,11 @@ export class DeadPeerDetection {
     return this.tries === 0 || this.dueAt === undefined ? undefined : this.sequence
   }
 
+  /** Since when the peer leaves a question that was asked again without an answer. */
+  silentSince(): Millis | undefined {
+    return this.tries > 1 ? this.aliveAt : undefined
+  }
+
   nextDeadline(): Millis | undefined {
     return this.dueAt
   }

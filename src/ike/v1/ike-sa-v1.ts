@@ -10,9 +10,10 @@ import type { Role } from '../child-sa.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import type { FirstKeys, IkeSa, IkeSaDescription, IkeSaOwner, IkeVersion, Stage } from '../ike-sa.js'
-import { IKE_PORT, type Path } from '../path.js'
+import { formatEndpoint, IKE_PORT, type Path } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
 import { transition } from '../transition-table.js'
+import type { Trouble } from '../trouble.js'
 import { Fragmentation, isFragment } from './fragmentation.js'
 import {
   clearNotify,
@@ -23,6 +24,7 @@ import {
 } from './informational.js'
 import type { LastWords } from './last-words.js'
 import { MAIN_MODE } from './main-mode.js'
+import { silenceText } from './main-mode-outcomes.js'
 import {
   dealtWith,
   forgetMainMode,
@@ -247,7 +249,16 @@ export class IkeSaV1 implements IkeSa {
       state: this.closed ? this.stage : this.state.kind,
       proposal: phase1 && formatIkeProposal(phase1.proposal),
       nat: phase1 && natText(phase1.nat),
+      silence: this.closed ? undefined : this.silence(),
     }
+  }
+
+  private silence(): Trouble | undefined {
+    const { state, owner } = this
+    if ('sending' in state && state.sending.times > 1)
+      return { message: silenceText(state, owner.config, true), at: state.sending.since }
+    const at = this.phase2?.silentSince()
+    return at === undefined ? undefined : { message: 'the peer does not answer', at }
   }
 
   // Main Mode
@@ -262,6 +273,7 @@ export class IkeSaV1 implements IkeSa {
     const { next, effects } = t.run(this.state, event, now, this.context())
     this.state = next
     if (before.kind !== next.kind) this.tell(`Main Mode: ${t.story}`, next.kind)
+    else if (event.kind === 'DUE') this.tellSilence()
     if ('keys' in next && !('keys' in before))
       this.owner.env.keyLog?.({
         version: 1,
@@ -376,6 +388,14 @@ export class IkeSaV1 implements IkeSa {
     const { state } = this
     if (state.kind === 'ESTABLISHED') return state.phase1.capabilities.fragments
     return 'capabilities' in state && state.capabilities.fragments
+  }
+
+  private tellSilence(): void {
+    const { state, owner } = this
+    const silence = this.silence()
+    if (silence === undefined || !('sending' in state) || state.sending.times !== 2) return
+    const remote = formatEndpoint(state.path.remote)
+    owner.env.log('info', `ike: ${silence.message}`, { peer: owner.config.name, remote })
   }
 
   private tell(story: string, state: string, messageId?: number): void {

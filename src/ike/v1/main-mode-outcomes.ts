@@ -1,7 +1,8 @@
 import { spiNumber } from '../../wire/ike/v1/notify.js'
 import { NOTIFY, PROTOCOL } from '../../wire/ike/v1/numbers.js'
+import type { IkePeerConfig } from '../config.js'
 import type { Millis } from '../environment.js'
-import { copyPath, type Path } from '../path.js'
+import { copyPath, IKE_PORT, type Path } from '../path.js'
 import { cookiePair, deletePayload, notifyPayload, sealInformational } from './informational.js'
 import {
   forgetMainMode,
@@ -18,29 +19,38 @@ import {
 export const FAILED: MainModeState = { kind: 'FAILED' }
 
 export function firstSending(message: Uint8Array, now: Millis, c: MainModeContext): Sending {
-  return { message, times: 1, dueAt: now + (c.limits.retransmitMs[0] ?? 0) }
+  return { message, times: 1, since: now, dueAt: now + (c.limits.retransmitMs[0] ?? 0) }
 }
 
-/** What it most likely means when a message stays without answer. */
-const SILENCE = {
-  SA_SENT:
-    'no answer to message 1: the peer is unreachable on UDP 500, does not run IKEv1, or does not know our address',
-  KE_SENT:
-    'no answer to message 3: the way to or from the peer loses long messages, or the peer refuses our group',
-  AUTH_SENT:
-    'no answer to message 5: the pre-shared keys differ, the peer expects another identity, or UDP 4500 is blocked (its log tells which)',
-} as const
+type Waiting = MainModeIn<'SA_SENT' | 'KE_SENT' | 'AUTH_SENT'>
 
-export function again(
-  s: MainModeIn<'SA_SENT' | 'KE_SENT' | 'AUTH_SENT'>,
-  now: Millis,
-  c: MainModeContext,
-): MainModeOutcome {
+const SENT = { SA_SENT: 'message 1', KE_SENT: 'message 3', AUTH_SENT: 'message 5' } as const
+
+/** What it most likely means when the message of a state stays without answer. */
+function meaning(s: Waiting, c: IkePeerConfig): string {
+  switch (s.kind) {
+    case 'SA_SENT':
+      return `the peer is unreachable on UDP 500, does not run IKEv1, does not know our address${c.dynamicPsk === 'off' ? ', or wants a pre-phase first (dynamic_psk)' : ''}`
+    case 'KE_SENT':
+      return 'the way to or from the peer loses long messages, or the peer refuses our group'
+    case 'AUTH_SENT': {
+      const { port } = s.path.remote
+      const blocked = port === IKE_PORT ? 'the way to the peer loses messages' : `UDP ${port} is blocked`
+      return `the pre-shared keys differ, the peer expects another identity, or ${blocked} (its log tells which)`
+    }
+  }
+}
+
+/** What the peer leaves without an answer in this state, for the operator. @param yet it may still come */
+export const silenceText = (s: Waiting, c: IkePeerConfig, yet: boolean): string =>
+  `no answer to ${SENT[s.kind]}${yet ? ' yet' : ''}: ${meaning(s, c)}`
+
+export function again(s: Waiting, now: Millis, c: MainModeContext): MainModeOutcome {
   const { message, times } = s.sending
   const wait = c.limits.retransmitMs[times]
-  if (wait === undefined) return fail(s, SILENCE[s.kind])
+  if (wait === undefined) return fail(s, silenceText(s, c.peer, false))
   return {
-    next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } },
+    next: { ...s, sending: { ...s.sending, times: times + 1, dueAt: now + wait } },
     effects: [
       { do: 'count', counter: 'ike.retransmitted' },
       { do: 'send', path: s.path, message },
@@ -75,6 +85,10 @@ const repetition = (path: Path, message: Uint8Array): MainModeEffect[] => [
   { do: 'count', counter: 'ike.repeated' },
   { do: 'send', path, message },
 ]
+
+const GONE = 'our answers do not reach the peer, or it refuses us (its log tells which)'
+export const NO_MESSAGE_3 = `message 3 did not come: ${GONE}`
+export const NO_MESSAGE_5 = `message 5 did not come: UDP 4500 is blocked, ${GONE}`
 
 /** Leaves the state for good. */
 export function fail(s: MainModeState, reason: string): MainModeOutcome {

@@ -119,7 +119,7 @@ export function answerKe(
   const until = now + c.limits.halfOpenMs
   const iv = phase1Iv(prfId, x.gxi, x.gxr, AES_BLOCK)
   return {
-    next: { kind: 'KE_ANSWERED', ...keyed, iv, received, answer, repeats: 0, until },
+    next: { kind: 'KE_ANSWERED', ...keyed, iv, received, answer, repeats: 0, until, wrong: undefined },
     effects: [{ do: 'send', path, message: answer }],
   }
 }
@@ -135,13 +135,14 @@ export function admit(s: MainModeIn<'KE_ANSWERED'>, e: Received, c: MainModeCont
     lastIv = opened.nextIv
   } catch (error) {
     if (!(error instanceof WireError)) throw error
-    return refuse(s, 'undecryptable', 'message 5 does not decrypt: the pre-shared keys differ', {
-      why: error.message,
-    })
+    const wrong = "message 5 does not decrypt: the peer's pre-shared key differs from ours"
+    return refuse({ ...s, wrong }, 'undecryptable', wrong, { why: error.message })
   }
   const idii = set.need(PAYLOAD.ID)
-  if (!equalSecret(set.need(PAYLOAD.HASH), hashI(prfId, skeyid, x, s.sai, idii)))
-    return refuse(s, 'bad-hash', 'HASH_I of message 5 does not verify: the pre-shared keys differ')
+  if (!equalSecret(set.need(PAYLOAD.HASH), hashI(prfId, skeyid, x, s.sai, idii))) {
+    const wrong = "HASH_I of message 5 does not verify: the peer's pre-shared key differs from ours"
+    return refuse({ ...s, wrong }, 'bad-hash', wrong)
+  }
   const wrong = wrongIdentity(idii, c)
   if (wrong !== undefined) return failTelling(s, e.path, lastIv, wrong, c)
   const idir = identityBody(c.peer.localId)

@@ -21,6 +21,8 @@ export interface Sending {
   readonly message: Uint8Array
   /** Times sent so far. */
   readonly times: number
+  /** When it was sent first. */
+  readonly since: Millis
   readonly dueAt: Millis
 }
 
@@ -119,7 +121,14 @@ export type MainModeState =
       readonly until: Millis
     } & Answered &
       Opening)
-  | ({ readonly kind: 'KE_ANSWERED'; readonly iv: Uint8Array; readonly until: Millis } & Answered & Keyed)
+  | ({
+      readonly kind: 'KE_ANSWERED'
+      readonly iv: Uint8Array
+      readonly until: Millis
+      /** What was wrong with a message 5; another one may be better, as anybody can send one. */
+      readonly wrong: string | undefined
+    } & Answered &
+      Keyed)
   | {
       readonly kind: 'ESTABLISHED'
       readonly phase1: Phase1

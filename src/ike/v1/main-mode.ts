@@ -1,6 +1,14 @@
 import type { Table } from '../transition-table.js'
 import { begin, checkPeer, sendAuth, sendKe } from './main-mode-initiator.js'
-import { again, answerAgain, answerLast, fail, repeated } from './main-mode-outcomes.js'
+import {
+  again,
+  answerAgain,
+  answerLast,
+  fail,
+  NO_MESSAGE_3,
+  NO_MESSAGE_5,
+  repeated,
+} from './main-mode-outcomes.js'
 import { admit, answerKe, answerSa } from './main-mode-responder.js'
 import type { MainModeContext, MainModeEffect, MainModeEvent, MainModeState } from './main-mode-states.js'
 
@@ -42,7 +50,7 @@ export const MAIN_MODE: Table<MainModeState, MainModeEvent, MainModeContext, Mai
       story: 'message 1 repeated, repeat message 2',
       run: (s, e, _now, c) => answerAgain(s, e.path, c),
     },
-    DUE: { story: 'message 3 did not come', run: (s) => fail(s, 'message 3 did not come') },
+    DUE: { story: 'message 3 did not come', run: (s) => fail(s, NO_MESSAGE_3) },
   },
   KE_ANSWERED: {
     MESSAGE: {
@@ -53,7 +61,7 @@ export const MAIN_MODE: Table<MainModeState, MainModeEvent, MainModeContext, Mai
       story: 'message 3 repeated, repeat message 4',
       run: (s, e, _now, c) => answerAgain(s, e.path, c),
     },
-    DUE: { story: 'no valid message 5 came', run: (s) => fail(s, 'no valid message 5 came') },
+    DUE: { story: 'no valid message 5 came', run: (s) => fail(s, s.wrong ?? NO_MESSAGE_5) },
   },
   ESTABLISHED: {
     REPEAT: { story: 'message 5 repeated, repeat message 6', run: (s, e, _n, c) => answerLast(s, e.path, c) },

@@ -107,6 +107,11 @@ export class Phase2 {
     return s.kind === 'ANSWERED' && this.owner.hasTraffic(s.agreed) ? 'TRAFFIC' : 'DUE'
   }
 
+  /** Since when the peer does not answer dead peer detection. */
+  silentSince(): Millis | undefined {
+    return this.dpd?.silentSince()
+  }
+
   nextDeadline(): Millis | undefined {
     let next: Millis | undefined
     const consider = (at: Millis | undefined): void => {

@@ -67,7 +67,12 @@ export function begin(child: ChildConfig, now: Millis, c: QuickModeContext): Qui
   const { prfId, a, lastBlock, key } = c.phase1
   const hashed = withHash(payloads, (rest) => hash1(prfId, a, c.messageId, rest))
   const sealed = seal(headOf(c), hashed, key, phase2Iv(prfId, lastBlock, c.messageId, AES_BLOCK))
-  const sending = { message: sealed.message, times: 1, dueAt: now + (c.limits.retransmitMs[0] ?? 0) }
+  const sending = {
+    message: sealed.message,
+    times: 1,
+    since: now,
+    dueAt: now + (c.limits.retransmitMs[0] ?? 0),
+  }
   return {
     next: { kind: 'SENT', child, variants, spi, ni, share, ids, iv: sealed.nextIv, sending, startedAt: now },
     effects: [{ do: 'send', message: sealed.message }],

@@ -33,7 +33,7 @@ export function repeatFirst(s: QuickModeIn<'SENT'>, now: Millis, c: QuickModeCon
   const wait = c.limits.retransmitMs[times]
   if (wait === undefined) return fail(s, s.child, 'no answer to Quick Mode message 1', true)
   return {
-    next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } },
+    next: { ...s, sending: { ...s.sending, times: times + 1, dueAt: now + wait } },
     effects: resent(message),
   }
 }
@@ -44,7 +44,7 @@ export function remind(s: QuickModeIn<'ANSWERED'>, now: Millis, c: QuickModeCont
   const wait = c.limits.retransmitMs[times]
   if (wait === undefined) return abandon(s)
   return {
-    next: { ...s, sending: { message, times: times + 1, dueAt: now + wait } },
+    next: { ...s, sending: { ...s.sending, times: times + 1, dueAt: now + wait } },
     effects: resent(message),
   }
 }

@@ -80,7 +80,12 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
   ]
   const hashed = withHash(payloads, (rest) => hash2(prfId, a, c.messageId, ni, rest))
   const sealed = seal(headOf(c), hashed, key, opened.nextIv)
-  const sending = { message: sealed.message, times: 1, dueAt: now + (c.limits.retransmitMs[0] ?? 0) }
+  const sending = {
+    message: sealed.message,
+    times: 1,
+    since: now,
+    dueAt: now + (c.limits.retransmitMs[0] ?? 0),
+  }
   const received = new Uint8Array(e.message)
   const state = {
     agreed,

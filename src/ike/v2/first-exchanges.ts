@@ -1,7 +1,7 @@
 import type { Table } from '../transition-table.js'
 import { receiveAuth } from './auth-initiator.js'
 import { answerAuth } from './auth-responder.js'
-import { fail, silent } from './first-outcomes.js'
+import { fail, NO_AUTH, silent } from './first-outcomes.js'
 import type { FirstContext, FirstEffect, FirstEvent, FirstState } from './first-states.js'
 import { begin, receiveInit } from './init-initiator.js'
 import { answerInit } from './init-responder.js'
@@ -26,21 +26,21 @@ export const FIRST_EXCHANGES: Table<FirstState, FirstEvent, FirstContext, FirstE
       story: 'IKE_SA_INIT answered: keys made, send IKE_AUTH',
       run: (s, e, now, c) => receiveInit(s, e, now, c),
     },
-    SILENT: { story: 'IKE_SA_INIT not answered', run: (s) => silent(s) },
+    SILENT: { story: 'IKE_SA_INIT not answered', run: (s, _e, _now, c) => silent(s, c) },
   },
   INTERMEDIATE_SENT: {
     RESPONSE: {
       story: 'IKE_INTERMEDIATE answered: second key exchange done, send IKE_AUTH',
       run: (s, e, now, c) => receiveIntermediate(s, e, now, c),
     },
-    SILENT: { story: 'IKE_INTERMEDIATE not answered', run: (s) => silent(s) },
+    SILENT: { story: 'IKE_INTERMEDIATE not answered', run: (s, _e, _now, c) => silent(s, c) },
   },
   AUTH_SENT: {
     RESPONSE: {
       story: 'IKE_AUTH answered: the peer is who it should be',
       run: (s, e, _now, c) => receiveAuth(s, e, c),
     },
-    SILENT: { story: 'IKE_AUTH not answered', run: (s) => silent(s) },
+    SILENT: { story: 'IKE_AUTH not answered', run: (s, _e, _now, c) => silent(s, c) },
   },
   INIT_ANSWERED: {
     REQUEST: {
@@ -48,7 +48,7 @@ export const FIRST_EXCHANGES: Table<FirstState, FirstEvent, FirstContext, FirstE
         'IKE_AUTH: the peer is who it should be, answered; IKE_INTERMEDIATE before it: second key exchange, answered',
       run: (s, e, now, c) => (s.pendingKe ? answerIntermediate(s, e, c) : answerAuth(s, e, now, c)),
     },
-    DUE: { story: 'IKE_AUTH did not come', run: (s) => fail(s, 'IKE_AUTH did not come') },
+    DUE: { story: 'IKE_AUTH did not come', run: (s) => fail(s, NO_AUTH) },
   },
   ESTABLISHED: {},
   FAILED: {},

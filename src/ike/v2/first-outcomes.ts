@@ -1,7 +1,8 @@
 import { EXCHANGE } from '../../wire/ike/header.js'
 import { emitMessage, type PayloadInit } from '../../wire/ike/payloads.js'
 import type { NotifyName } from '../../wire/ike/v2/numbers.js'
-import { copyPath, type Path } from '../path.js'
+import type { IkePeerConfig } from '../config.js'
+import { copyPath, IKE_PORT, type Path } from '../path.js'
 import {
   type FirstContext,
   type FirstIn,
@@ -29,20 +30,34 @@ export const clear = (
 ): Uint8Array =>
   emitMessage(headOf(role, spiI, spiR, EXCHANGE.IKE_SA_INIT, 0, role === 'responder'), payloads)
 
-/** What it most likely means when a request stays without answer. */
-const SILENCE = {
-  INIT_SENT:
-    'no answer to IKE_SA_INIT: the peer is unreachable on UDP 500, does not run IKEv2, or does not know our address',
-  INTERMEDIATE_SENT:
-    'no answer to IKE_INTERMEDIATE: UDP 4500 is blocked, or the way to the peer loses long messages (see ike.fragment_size)',
-  AUTH_SENT:
-    'no answer to IKE_AUTH: UDP 4500 is blocked, or the way to the peer loses long messages (its log tells whether it came)',
+type Waiting = FirstIn<'INIT_SENT' | 'INTERMEDIATE_SENT' | 'AUTH_SENT'>
+
+const REQUEST = {
+  INIT_SENT: 'IKE_SA_INIT',
+  INTERMEDIATE_SENT: 'IKE_INTERMEDIATE',
+  AUTH_SENT: 'IKE_AUTH',
 } as const
 
-export function silent(s: FirstIn<'INIT_SENT' | 'INTERMEDIATE_SENT' | 'AUTH_SENT'>): FirstOutcome {
-  const hint = s.kind === 'INIT_SENT' ? s.hint : undefined
-  return fail(s, hint === undefined ? SILENCE[s.kind] : `the peer seems to say ${hint}`)
+/** What it most likely means when the request of a state stays without answer. */
+function meaning(s: Waiting, c: IkePeerConfig): string {
+  if (s.kind === 'INIT_SENT')
+    return `the peer is unreachable on UDP 500, does not run IKEv2, does not know our address${c.dynamicPsk === 'off' ? ', or wants a pre-phase first (dynamic_psk)' : ''}`
+  const blocked = s.path.remote.port === IKE_PORT ? '' : `UDP ${s.path.remote.port} is blocked, or `
+  const help = s.kind === 'AUTH_SENT' ? 'its log tells whether it came' : 'see ike.fragment_size'
+  return `${blocked}the way to the peer loses long messages (${help})`
 }
+
+/** What the peer leaves without an answer in this state, for the operator. @param yet it may still come */
+export const silenceText = (s: Waiting, c: IkePeerConfig, yet: boolean): string =>
+  `no answer to ${REQUEST[s.kind]}${yet ? ' yet' : ''}: ${meaning(s, c)}`
+
+export function silent(s: Waiting, c: FirstContext): FirstOutcome {
+  const hint = s.kind === 'INIT_SENT' ? s.hint : undefined
+  return fail(s, hint === undefined ? silenceText(s, c.peer, false) : `the peer seems to say ${hint}`)
+}
+
+export const NO_AUTH =
+  'IKE_AUTH did not come: our answers do not reach the peer, UDP 4500 is blocked, or the peer refuses us (its log tells why)'
 
 /** Leaves the state for good. */
 export function fail(s: FirstState, reason: string): FirstOutcome {

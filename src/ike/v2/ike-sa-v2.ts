@@ -11,12 +11,14 @@ import type { AgreedChild, Role } from '../child-sa.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import type { Admission, FirstKeys, IkeSaDescription, IkeSaOwner, IkeVersion, Stage } from '../ike-sa.js'
-import { IKE_PORT, type Path } from '../path.js'
+import { formatEndpoint, IKE_PORT, type Path } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
 import { transition } from '../transition-table.js'
+import type { Trouble } from '../trouble.js'
 import { asksUnderSa, proves, unknownSpi } from './crash-token.js'
 import { Established, type EstablishedHost } from './established.js'
 import { FIRST_EXCHANGES } from './first-exchanges.js'
+import { silenceText } from './first-outcomes.js'
 import {
   type FirstContext,
   type FirstEffect,
@@ -352,6 +354,7 @@ export class IkeSaV2 implements NextIkeSa {
       if (due !== undefined) {
         this.owner.env.count('ike.retransmitted')
         this.send(due.path, due.message)
+        if (this.window.isRepeatedOnce) this.tellSilence(due.path)
       }
       const until = firstDeadline(this.state)
       if (until !== undefined && until <= now) this.first(now, { kind: 'DUE' })
@@ -422,7 +425,17 @@ export class IkeSaV2 implements NextIkeSa {
       state: this.closed ? 'CLOSED' : (phase ?? this.state.kind),
       proposal: up && formatIkeProposal(up.keying.proposal),
       nat: up && natText(up.nat),
+      silence: this.silence(),
     }
+  }
+
+  private silence(): Trouble | undefined {
+    const at = this.stage === 'CLOSED' ? undefined : this.window.silentSince()
+    if (at === undefined) return undefined
+    const { state, owner } = this
+    const first =
+      state.kind === 'INIT_SENT' || state.kind === 'INTERMEDIATE_SENT' || state.kind === 'AUTH_SENT'
+    return { message: first ? silenceText(state, owner.config, true) : 'the peer does not answer', at }
   }
 
   // Parts
@@ -455,6 +468,13 @@ export class IkeSaV2 implements NextIkeSa {
       ...{ encryption: proposal.encryption.id, integrity: proposal.integrity },
       ...{ ei: keys.ei, er: keys.er, ai: keys.ai, ar: keys.ar },
     })
+  }
+
+  private tellSilence({ remote }: Path): void {
+    const { env, config } = this.owner
+    const silence = this.silence()
+    if (silence !== undefined)
+      env.log('info', `ike: ${silence.message}`, { peer: config.name, remote: formatEndpoint(remote) })
   }
 
   private tell(story: string, state: string): void {

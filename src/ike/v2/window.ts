@@ -20,6 +20,7 @@ interface Sent {
   readonly path: Path
   readonly schedule: readonly number[]
   readonly times: number
+  readonly since: Millis
   readonly dueAt: Millis
 }
 
@@ -62,7 +63,15 @@ export class Window {
    * @param schedule milliseconds to wait after each sending
    */
   send(now: Millis, message: Outgoing, path: Path, schedule: readonly number[]): void {
-    this.sent = { id: this.ownId, message, path, schedule, times: 1, dueAt: now + (schedule[0] ?? 0) }
+    this.sent = {
+      id: this.ownId,
+      message,
+      path,
+      schedule,
+      times: 1,
+      since: now,
+      dueAt: now + (schedule[0] ?? 0),
+    }
   }
 
   /** Our request that waits for its response. */
@@ -83,6 +92,16 @@ export class Window {
 
   nextDeadline(): Millis | undefined {
     return this.sent?.dueAt
+  }
+
+  /** Of a request that had to be repeated: when it was sent first. */
+  silentSince(): Millis | undefined {
+    return this.sent !== undefined && this.sent.times > 1 ? this.sent.since : undefined
+  }
+
+  /** Whether the request under way was repeated for the first time just now. */
+  get isRepeatedOnce(): boolean {
+    return this.sent?.times === 2
   }
 
   /** What is due: the request once more, or the insight that nobody answers. */
