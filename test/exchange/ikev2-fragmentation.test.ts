@@ -178,6 +178,37 @@ describe('fragments of IKEv2', () => {
     }
   })
 
+  test('the same with a second key exchange, whose keys are not those of the next request', () => {
+    const proposals = [parseIkeProposal('aes128gcm16-prfsha256-x25519-ke1_mlkem768')]
+    const config = { fragmentSize: 1_280, proposals }
+    const large = (d: Datagram): boolean => d.message.length > 576 - IPV4_UDP
+    for (const direction of ['there', 'back'] as const) {
+      const e = ends({
+        config,
+        impairment: (d) => (large(d) && (direction === 'there') === fromA(d) ? [] : [5]),
+      })
+      e.a.ike.acquire(e.network.now, 1)
+      e.network.runFor(8_000)
+      expect(convergence(e), direction).toEqual([])
+      expect(faults(e)).toBe(0)
+    }
+    // The request comes; three answers in a row are lost.
+    let answers = 0
+    const e = ends({
+      config: { ...config, fragmentSize: 600 },
+      impairment: (d) => {
+        const { exchange, flags } = parseIkeHeader(d.message)
+        const answer = exchange === EXCHANGE.IKE_INTERMEDIATE && (flags & 0x20) !== 0
+        return answer && isFragment(d) && numberOf(d) === 1 && ++answers <= 3 ? [] : [5]
+      },
+    })
+    e.a.ike.acquire(e.network.now, 1)
+    e.network.runFor(16_000)
+    expect(answers).toBe(4)
+    expect(convergence(e)).toEqual([])
+    expect(faults(e)).toBe(0)
+  })
+
   test('forged ones cost their verification, and delay nothing', () => {
     const e = ends()
     let forged = 0

@@ -30,7 +30,7 @@ import type {
   Received,
 } from './first-states.js'
 import { identityBody } from './init-parts.js'
-import { type Keying, sealed } from './keying.js'
+import { type Keying, sealed, wipeKeying } from './keying.js'
 import { childKeymat } from './keys.js'
 import { notify, type PayloadSet, RULES } from './payload-set.js'
 import { confirmPpk, mixed, namesPpk, wipeUnshared } from './ppk.js'
@@ -92,6 +92,7 @@ export function answerAuth(
   effects.push({ do: 'established', result })
   if (answered !== undefined && isRefusal(answered)) effects.push(refusedChild(answered))
   wipe(s.psk, s.ppk?.key)
+  if (s.previous !== undefined) wipeKeying(s.previous)
   if (s.keying !== keyed.keying) wipeUnshared(keyed.keying)
   return { next: { kind: 'ESTABLISHED' }, effects }
 }

@@ -39,7 +39,8 @@ export const proves = (set: PayloadSet, token: Uint8Array | undefined): boolean 
 
 /** A request under an IKE SA that has been there: what an answer without protection is for (RFC 7296 section 1.5). */
 export const asksUnderSa = (h: IkeHeader): boolean =>
-  (h.exchange === EXCHANGE.IKE_AUTH ||
+  (h.exchange === EXCHANGE.IKE_INTERMEDIATE ||
+    h.exchange === EXCHANGE.IKE_AUTH ||
     h.exchange === EXCHANGE.CREATE_CHILD_SA ||
     h.exchange === EXCHANGE.INFORMATIONAL) &&
   (h.flags & FLAG.RESPONSE) === 0 &&

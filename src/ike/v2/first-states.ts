@@ -48,6 +48,8 @@ export interface Keyed {
   readonly capabilities: Capabilities
   /** A second key exchange was agreed and is not done yet: IKE_AUTH has to wait. */
   readonly pendingKe: boolean
+  /** Responder: the keys of the second key exchange, whose request may come again in other fragments until IKE_AUTH does. */
+  readonly previous?: Keying | undefined
   /** What it adds to AUTH (RFC 9242 section 3.3.2). */
   readonly intAuth: Uint8Array | undefined
   readonly nat: NatState
@@ -181,5 +183,6 @@ export function forgetFirst(s: FirstState): void {
   if ('psk' in s) wipe(s.psk, s.ppk?.key)
   if ('share' in s) s.share.destroy()
   if ('keying' in s) wipeKeying(s.keying)
+  if ('previous' in s && s.previous !== undefined) wipeKeying(s.previous)
   if ('unmixed' in s && s.unmixed !== undefined) wipeKeying(s.unmixed)
 }

@@ -236,7 +236,7 @@ export class IkeSaV2 implements NextIkeSa {
 
   /** A fragment of the request that was answered last. */
   private lateFragment(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
-    const { keying } = this
+    const keying = ('previous' in this.state ? this.state.previous : undefined) ?? this.keying
     if (keying === undefined || !asksAgain(keying.opener, header, message))
       return this.owner.env.count('ike.repeated')
     const again = this.window.answerAgain()

@@ -101,7 +101,7 @@ export function answerIntermediate(s: FirstIn<'INIT_ANSWERED'>, e: Received, c: 
   }
 }
 
-/** Keys and AUTH octets behind the exchange, RFC 9370 section 2.2.2. Wipes the secret and the keys before. */
+/** Keys and AUTH octets behind the exchange, RFC 9370 section 2.2.2. Wipes the secret; and the keys before, which the responder still needs. */
 function advanced(s: Keyed, secret: Uint8Array, own: Uint8Array, peers: Uint8Array, c: FirstContext): Keyed {
   const { keying: old } = s
   const { role, spiI, spiR, proposal } = old
@@ -109,10 +109,17 @@ function advanced(s: Keyed, secret: Uint8Array, own: Uint8Array, peers: Uint8Arr
   const keying = makeKeying(role, proposal, seed, { spiI, spiR, ni: s.ni, nr: s.nr }, c.random)
   inheritFragments(keying, old)
   wipe(secret, seed)
-  wipeKeying(old)
   const [i, r] = role === 'initiator' ? [own, peers] : [peers, own]
   // The Message ID of IKE_AUTH comes last.
-  return { ...s, keying, pendingKe: false, intAuth: concat(i, r, Uint8Array.of(0, 0, 0, MESSAGE_ID + 1)) }
+  if (role === 'initiator') wipeKeying(old)
+  const previous = role === 'initiator' ? undefined : old
+  return {
+    ...s,
+    keying,
+    previous,
+    pendingKe: false,
+    intAuth: concat(i, r, Uint8Array.of(0, 0, 0, MESSAGE_ID + 1)),
+  }
 }
 
 /** @returns undefined when it does not verify @throws WireError, ProtocolError */
