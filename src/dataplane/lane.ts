@@ -443,6 +443,8 @@ export class Lane {
     const n = socket.receive(rx)
     if (n <= 0) return 0
     this.counters.add(C.rxCalls, 1)
+    // The peer may use an SA as soon as IKE has told it: that was after the mail about it was posted, but maybe in this same turn.
+    if (Atomics.load(this.mail, MAIL) !== 0) this.readMail()
     const { burst } = this
     for (let i = 0, announced = 0; i < n; i++) {
       if (burst && burst.users > 0 && i === announced) announced = this.announce(burst, receiver, i, n)

@@ -190,7 +190,12 @@ function gatewayOf(lab: Lab, scene: Scene, side: Side): Promise<Gateway> {
       child: manualChild(lab, side, scene.manual),
       keyLog: 'keys',
     })
-  return Gateway.start(lab, side, { inner, ...settings, ike: { ...small, ...settings.ike }, keyLog: 'keys' })
+  return Gateway.start(lab, side, {
+    inner,
+    ...settings,
+    ike: { version: 1, ...small, ...settings.ike },
+    keyLog: 'keys',
+  })
 }
 
 function manualChild(lab: Lab, side: Side, algorithms: string): Readonly<Record<string, unknown>> {
