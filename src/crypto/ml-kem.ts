@@ -2,7 +2,7 @@ import { ml_kem768 } from '@noble/post-quantum/ml-kem.js'
 import { wipe } from '../bytes/octets.js'
 import { InternalError, ProtocolError } from '../errors.js'
 import { KE } from './algorithms.js'
-import type { KeyShare } from './key-exchange.js'
+import { generateKeyShare, type KeyShare } from './key-exchange.js'
 
 // ML-KEM-768 (FIPS 203) as a key exchange of IKE: the initiator sends an encapsulation key, the responder a ciphertext.
 
@@ -55,3 +55,7 @@ export function mlKemAnswer(
     throw refuse('no encapsulation key')
   }
 }
+
+/** An ephemeral share for any key exchange: what its initiator sends, and for Diffie-Hellman the responder as well. */
+export const keyShareFor = (method: number): KeyShare =>
+  method === KE.ML_KEM_768 ? mlKemShare() : generateKeyShare(method)

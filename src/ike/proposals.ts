@@ -24,12 +24,6 @@ export interface IkeProposal {
   readonly additional?: number
 }
 
-/** The same for an IKE SA that takes another one's place: its keys come from the old one's, to which the second exchange has added. */
-export function renewed(p: IkeProposal): IkeProposal {
-  const { additional: _, ...rest } = p
-  return rest
-}
-
 /** One way to protect a CHILD_SA. */
 export interface ChildProposal {
   readonly protocol: SaProtocol
@@ -39,6 +33,8 @@ export interface ChildProposal {
   readonly integrity: number
   /** Group for PFS; 0 = none. */
   readonly group: number
+  /** A second key exchange for PFS (RFC 9370), IKEv2 only. */
+  readonly additional?: number
   /** Extended sequence numbers. */
   readonly esn: boolean
   /** With `esn`: 32-bit numbers are accepted too, if the peer cannot do better. */
@@ -126,8 +122,8 @@ type Place = 'ike' | 'esp' | 'ah'
 const PLACE_NAMES = { ike: 'an IKE proposal', esp: 'an ESP proposal', ah: 'an AH proposal' } as const
 const PLACE_KINDS: Readonly<Record<Place, readonly Kind[]>> = {
   ike: ['encryption', 'integrity', 'prf', 'group', 'additional'],
-  esp: ['encryption', 'integrity', 'group', 'esn'],
-  ah: ['integrity', 'group', 'esn'],
+  esp: ['encryption', 'integrity', 'group', 'additional', 'esn'],
+  ah: ['integrity', 'group', 'additional', 'esn'],
 }
 const meaningOf = (word: string, place: Place): Keyword | undefined =>
   (place === 'ah' ? ahKeywords.get(word) : undefined) ?? keywords.get(word)
@@ -213,10 +209,17 @@ export function parseChildProposal(protocol: SaProtocol, text: string): ChildPro
   const encryption = parts.get('encryption')?.[0]
   const integrity = parts.get('integrity')?.[0]
   const numbers = parts.get('esn')?.map((k) => k.id)
+  const group = parts.get('group')?.[0]?.id ?? 0
+  const additional = parts.get('additional')?.[0]?.id
+  if (additional !== undefined && group === 0)
+    throw new ConfigError(
+      `"${text}": a second key exchange needs a first one; expected one of ${wordsOf(protocol, 'group')} beside it`,
+    )
   const common = {
     protocol,
     integrity: integrity?.id ?? INTEG.NONE,
-    group: parts.get('group')?.[0]?.id ?? 0,
+    group,
+    ...(additional !== undefined && { additional }),
     esn: numbers?.includes(1) ?? true,
     ...((numbers?.length ?? 2) === 2 && { esnOptional: true }),
   }
@@ -261,6 +264,7 @@ export function formatChildProposal(p: ChildProposal): string {
   if (p.encryption !== undefined) words.push(formatCipher(p.encryption))
   if (p.integrity !== INTEG.NONE) words.push(formatIntegrity(p.integrity))
   if (p.group !== 0) words.push(formatGroup(p.group))
+  if (p.additional !== undefined) words.push(`ke1_${formatGroup(p.additional)}`)
   if (p.esnOptional !== true) words.push(p.esn ? 'esn' : 'noesn')
   return words.join('-')
 }

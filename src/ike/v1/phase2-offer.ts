@@ -33,6 +33,7 @@ export const SPI_MIN = 256
 
 /** Why IKEv1 cannot express a proposal; undefined when it can. */
 export function phase2Obstacle(p: ChildProposal): string | undefined {
+  if (p.additional !== undefined) return 'IKEv1 has no second key exchange; use it with IKEv2'
   if (p.protocol === 'ah')
     return ahTransform(p.integrity) === undefined
       ? `IKEv1 has no number for AH with ${formatIntegrity(p.integrity)}`

@@ -6,6 +6,7 @@ import type { AgreedChild } from '../child-sa.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import { laneForPeer } from '../lanes.js'
+import type { AwaitedChild } from './awaited-exchange.js'
 import { answerChild, answerPayloads, type ChildRefusal, isRefusal } from './child-exchange.js'
 import { childContextOf } from './create-child.js'
 import { groupOctets, NONCE_LEN, sharedSecret } from './init-parts.js'
@@ -20,7 +21,8 @@ import type { PayloadSet } from './payload-set.js'
 export interface CreateAnswer {
   readonly payloads: readonly PayloadInit[]
   readonly agreed: AgreedChild
-  readonly keymat: ChildKeymat
+  /** The keys, or what they lack. */
+  readonly made: ChildKeymat | AwaitedChild
   /** The lower of the exchange's nonces. */
   readonly lowest: Uint8Array
 }
@@ -35,7 +37,7 @@ export function answerCreate(
   old: ChildConfig | undefined,
   c: OwnContext,
 ): CreateAnswer | ChildRefusal {
-  const ni = checkNonce(set.need(PAYLOAD.NONCE))
+  const ni = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
   const only = old === undefined ? c.peer.children : [old]
   const inLane = (child: ChildConfig, spi: number) => old ?? laneForPeer(c.peer, child, spi, c.peersLanes)
   const answer = answerChild(set, now, childContextOf(c), only, inLane, c.newSpi)
@@ -64,8 +66,13 @@ export function answerCreate(
     }
   const nr = c.random(NONCE_LEN)
   payloads.push({ type: PAYLOAD.NONCE, body: nr })
+  const { agreed } = answer
+  const lowest = lowerNonce(ni, nr)
+  const { additional: method } = agreed.proposal
+  if (method !== undefined)
+    return { payloads, agreed, made: { what: 'CHILD', method, agreed, gir, ni, nr, lowest }, lowest }
   const { keys, proposal } = c.keying
-  const keymat = childKeymat(proposal.prf, keys.d, gir, ni, nr, answer.agreed.proposal)
+  const keymat = childKeymat(proposal.prf, keys.d, gir, ni, nr, agreed.proposal)
   wipe(gir)
-  return { payloads, agreed: answer.agreed, keymat, lowest: lowerNonce(ni, nr) }
+  return { payloads, agreed, made: keymat, lowest }
 }

@@ -2,7 +2,14 @@ import { ProtocolError, WireError } from '../../errors.js'
 import type { SaMode } from '../../sadb/sa-spec.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { spiNumber, spiOctets } from '../../wire/ike/v1/notify.js'
-import { NOTIFY, type NotifyName, notifyName, PAYLOAD, TRANSFORM } from '../../wire/ike/v2/numbers.js'
+import {
+  isAdditional,
+  NOTIFY,
+  type NotifyName,
+  notifyName,
+  PAYLOAD,
+  TRANSFORM,
+} from '../../wire/ike/v2/numbers.js'
 import { emitSa, parseSa } from '../../wire/ike/v2/sa.js'
 import { emitSelectors, parseSelectors } from '../../wire/ike/v2/traffic-selectors.js'
 import type { AgreedChild, Role } from '../child-sa.js'
@@ -210,10 +217,10 @@ export const answerPayloads = (a: ChildAnswer): PayloadInit[] => [
   { type: PAYLOAD.TS_R, body: a.tsR },
 ]
 
-/** RFC 7296 section 1.2: a group in IKE_AUTH means nothing, as there is no KE payload. */
+/** RFC 7296 section 1.2: a group in IKE_AUTH means nothing, as there is no KE payload; nor does what would follow it. */
 const withoutKeyExchange = <P extends { transforms: readonly { type: number }[] }>(p: P): P => ({
   ...p,
-  transforms: p.transforms.filter((t) => t.type !== TRANSFORM.KE),
+  transforms: p.transforms.filter((t) => t.type !== TRANSFORM.KE && !isAdditional(t.type)),
 })
 
 function agree(

@@ -42,6 +42,7 @@ export const asksUnderSa = (h: IkeHeader): boolean =>
   (h.exchange === EXCHANGE.IKE_INTERMEDIATE ||
     h.exchange === EXCHANGE.IKE_AUTH ||
     h.exchange === EXCHANGE.CREATE_CHILD_SA ||
+    h.exchange === EXCHANGE.IKE_FOLLOWUP_KE ||
     h.exchange === EXCHANGE.INFORMATIONAL) &&
   (h.flags & FLAG.RESPONSE) === 0 &&
   (h.nextPayload === PAYLOAD.SK || h.nextPayload === PAYLOAD.SKF)

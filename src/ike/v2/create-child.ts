@@ -8,6 +8,7 @@ import { emitNotify } from '../../wire/ike/v2/notify.js'
 import { NOTIFY, notifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { Millis } from '../environment.js'
 import { acceptChild, type ChildContext, isRefusal, offerChild, offerPayloads } from './child-exchange.js'
+import { followUp, linkOf, NO_LINK } from './follow-up-parts.js'
 import { NONCE_LEN, sharedSecret } from './init-parts.js'
 import { childKeymat } from './keys.js'
 import { compareNonces, lowerNonce } from './nonces.js'
@@ -21,6 +22,7 @@ import {
   type OwnedChild,
   type OwnIn,
   type OwnOutcome,
+  type Rival,
 } from './own-states.js'
 import type { PayloadSet } from './payload-set.js'
 
@@ -103,9 +105,8 @@ export function receiveChild(s: OwnIn<'CREATING'>, set: PayloadSet, c: OwnContex
 function refused(s: OwnIn<'CREATING'>, type: number): OwnOutcome {
   const { child } = s.offer
   forgetOwn(s)
-  // The peer's own SA for the same is there: nothing is missing.
-  if (s.rival !== undefined)
-    return { next: IDLE, effects: [{ do: 'rival-child', rival: s.rival.made, stays: true }] }
+  // The peer's own SA for the same is there, or will be: nothing is missing.
+  if (s.rival !== undefined) return { next: IDLE, effects: settleRival(s.rival, false) }
   if (type === NOTIFY.TEMPORARY_FAILURE)
     return { next: IDLE, effects: [{ do: 'child-later', child, old: s.old }] }
   if (type === NOTIFY.CHILD_SA_NOT_FOUND && s.old !== undefined)
@@ -118,7 +119,7 @@ function agreedOn(s: OwnIn<'CREATING'>, set: PayloadSet, c: OwnContext): OwnOutc
   if (isRefusal(accepted)) return unusable(s, accepted.reason, accepted.fields)
   const { agreed } = accepted
   const nr = checkNonce(set.need(PAYLOAD.NONCE))
-  const { group } = agreed.proposal
+  const { group, additional } = agreed.proposal
   let gir: Uint8Array | undefined = new Uint8Array(0)
   if (group !== 0) {
     const ke = parseKe(set.need(PAYLOAD.KE))
@@ -127,29 +128,47 @@ function agreedOn(s: OwnIn<'CREATING'>, set: PayloadSet, c: OwnContext): OwnOutc
     gir = sharedSecret(s.share, ke.data)
   }
   if (gir === undefined) return unusable(s, 'the public value in the response is not valid')
+  const stays = s.rival === undefined || compareNonces(lowerNonce(s.ni, nr), s.rival.lowest) > 0
+  const rival = settleRival(s.rival, stays)
+  if (additional !== undefined) {
+    const link = linkOf(set)
+    if (link === undefined || !stays) wipe(gir)
+    if (link === undefined) return unusable(s, NO_LINK)
+    forgetOwn(s)
+    // Nothing is made yet that would have to be deleted (RFC 9370 section 2.2.4).
+    if (!stays) return { next: IDLE, effects: rival }
+    const share = c.keyShare(additional)
+    const first = { gir, ni: s.ni, nr: new Uint8Array(nr), share }
+    return {
+      next: { kind: 'CREATING_KE', offer: s.offer, old: s.old, agreed, ...first },
+      effects: [...rival, followUp(share, link)],
+    }
+  }
   const { keys, proposal } = c.keying
   const keymat = childKeymat(proposal.prf, keys.d, gir, s.ni, nr, agreed.proposal)
   wipe(gir)
   forgetOwn(s)
-  const stays = s.rival === undefined || compareNonces(lowerNonce(s.ni, nr), s.rival.lowest) > 0
-  const rival: OwnEffect[] =
-    s.rival === undefined ? [] : [{ do: 'rival-child', rival: s.rival.made, stays: !stays }]
   if (stays) return { next: IDLE, effects: [...rival, { do: 'made', agreed, keymat, old: s.old }] }
   wipe(keymat.toInitiator, keymat.toResponder)
   const { protocol } = agreed.proposal
   return { next: IDLE, effects: [...rival, { do: 'unmake', protocol, spi: agreed.inboundSpi }] }
 }
 
+/** What becomes of the peer's own SA for the same. @param stays ours does */
+function settleRival(rival: Rival<OwnedChild> | undefined, stays: boolean): OwnEffect[] {
+  if (rival === undefined) return []
+  if (rival.made !== undefined) return [{ do: 'rival-child', rival: rival.made, stays: !stays }]
+  return stays ? [{ do: 'rival-stops' }] : []
+}
+
 /** The peer has made an SA that we cannot have. */
 function unusable(s: OwnIn<'CREATING'>, reason: string, fields?: Record<string, unknown>): OwnOutcome {
   const { child, spi } = s.offer
   forgetOwn(s)
-  const rival: OwnEffect[] =
-    s.rival === undefined ? [] : [{ do: 'rival-child', rival: s.rival.made, stays: true }]
   return {
     next: IDLE,
     effects: [
-      ...rival,
+      ...settleRival(s.rival, false),
       { do: 'unmake', protocol: child.protocol, spi },
       { do: 'child-failed', child, reason, ...(fields !== undefined && { fields }) },
     ],

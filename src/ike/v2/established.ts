@@ -1,4 +1,5 @@
-import { generateKeyShare } from '../../crypto/key-exchange.js'
+import { equalOctets } from '../../bytes/octets.js'
+import { keyShareFor } from '../../crypto/ml-kem.js'
 import { ProtocolError, WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader } from '../../wire/ike/header.js'
@@ -10,6 +11,7 @@ import type { Millis } from '../environment.js'
 import type { IkeSaOwner } from '../ike-sa.js'
 import { copyPath, type Path, samePath } from '../path.js'
 import { transition } from '../transition-table.js'
+import { type AwaitedExchange, forgetAwaited } from './awaited-exchange.js'
 import { openMessage } from './fragmentation.js'
 import { type Keying, sealed, wipeKeying } from './keying.js'
 import type { ChildKeymat } from './keys.js'
@@ -27,10 +29,13 @@ import {
   type OwnedChild,
   type OwnState,
 } from './own-states.js'
-import { notify, PayloadSet, RULES, UnknownCritical } from './payload-set.js'
+import { type MessageRules, notify, PayloadSet, RULES, UnknownCritical } from './payload-set.js'
 import { answerRequest } from './peers-requests.js'
 import type { Joined } from './reassembly.js'
 import type { Window } from './window.js'
+
+/** Octets of what tells our awaited exchanges apart. */
+const LINK_LEN = 8
 
 /** TEMPORARY_FAILURE answers to one wish before it counts as refused. */
 const TRIES_MAX = 6
@@ -82,6 +87,10 @@ export class Established {
   peersToken: Uint8Array | undefined
   private watches = true
   private keepaliveAt: Millis | undefined
+  /** The peer's CREATE_CHILD_SA whose second key exchange is to come: one, as a peer asks for one thing at a time. */
+  private waiting:
+    | { readonly exchange: AwaitedExchange; readonly link: Uint8Array; readonly until: Millis }
+    | undefined
   /** HELD: gone then, when nobody uses it. */
   private readonly heldUntil: Millis | undefined
   /** HELD: of which one it may take the place. */
@@ -132,7 +141,8 @@ export class Established {
     // What still comes of a request is deleted with the rest.
     if (this.phase === 'CLOSING' || this.phase === 'CLOSED') return false
     return (
-      (this.own.kind === 'CREATING' && this.own.offer.child.policy === policy) ||
+      ('offer' in this.own && this.own.offer.child.policy === policy) ||
+      this.awaits(policy) ||
       this.tasks.some((t) => t.kind === 'CHILD' && t.child.policy === policy) ||
       this.children.some(
         (c) => c.agreed.child.policy === policy && c.outboundKey !== undefined && !c.redundant,
@@ -155,6 +165,7 @@ export class Established {
    */
   giveUp(now: Millis, child: ChildConfig): void {
     this.tasks = this.tasks.filter((t) => t.kind !== 'CHILD' || t.child !== child)
+    if (this.awaits(child.policy)) this.awaitNothing()
     const by = now + 2 * this.owner.limits.temporaryMs
     for (const c of this.children)
       if (c.agreed.child === child && c.moveAt !== undefined) c.moveAt = Math.min(c.moveAt, by)
@@ -182,10 +193,14 @@ export class Established {
 
   /** Asks for an IKE SA in this one's place. */
   renew(now: Millis): void {
-    if (this.phase !== 'UP' || this.own.kind === 'REKEYING') return
+    if (this.phase !== 'UP' || this.isRekeying) return
     this.softAt = now + this.owner.limits.retryMs * (1 + this.jitter())
     if (!this.tasks.some((t) => t.kind === 'REKEY')) this.tasks.push({ kind: 'REKEY' })
     this.pump(now)
+  }
+
+  private get isRekeying(): boolean {
+    return this.own.kind === 'REKEYING' || this.own.kind === 'REKEYING_KE'
   }
 
   /** No more renewing and no more dead peer detection. */
@@ -200,6 +215,7 @@ export class Established {
     this.retire()
     if (!tell) return this.destroy()
     this.phase = 'CLOSING'
+    this.awaitNothing()
     this.tasks = [{ kind: 'CLOSE' }]
     this.pump(now)
   }
@@ -209,6 +225,7 @@ export class Established {
     this.tasks = []
     forgetOwn(this.own)
     this.own = IDLE
+    this.awaitNothing()
     for (const c of this.children) forgetChild(c)
     wipeKeying(this.keying)
   }
@@ -225,6 +242,7 @@ export class Established {
       this.host.send(this.path, due.message)
     }
     if (this.phase === 'HELD' && isDue(this.heldUntil, now)) return this.end(now)
+    if (isDue(this.waiting?.until, now)) this.awaitedInVain(now)
     if (isDue(this.keepaliveAt, now)) {
       this.keepaliveAt = now + this.owner.limits.keepaliveMs
       this.owner.env.sendKeepalive?.(this.path.local, this.path.remote)
@@ -244,10 +262,12 @@ export class Established {
     consider(this.window.nextDeadline())
     consider(this.keepaliveAt)
     if (this.phase === 'HELD') consider(this.heldUntil)
-    if (this.phase === 'UP' && this.own.kind !== 'REKEYING') consider(this.softAt)
+    if (this.phase === 'UP' && !this.isRekeying) consider(this.softAt)
+    consider(this.waiting?.until)
     consider(this.askAt())
     for (const c of this.children) consider(c.moveAt)
-    if (this.own.kind === 'IDLE') for (const t of this.tasks) consider('at' in t ? t.at : 0)
+    if (this.own.kind === 'IDLE')
+      for (const t of this.tasks) if (!this.isHeldBack(t)) consider('at' in t ? t.at : 0)
     return next
   }
 
@@ -294,7 +314,7 @@ export class Established {
     const payloads = openMessage(this.keying.opener, header, message, joined)
     if (payloads === undefined) return this.owner.refuse(now, 'bad-icv')
     this.heard(now, path)
-    const rules = header.exchange === EXCHANGE.CREATE_CHILD_SA ? RULES.createChild : RULES.informational
+    const rules = RULES_OF[header.exchange] ?? RULES.informational
     try {
       const set = new PayloadSet(payloads, rules)
       if (!isResponse) return this.request(now, path, header, message, set)
@@ -364,13 +384,18 @@ export class Established {
   /** Starts the next request, unless one is under way. */
   private pump(now: Millis): void {
     while (this.own.kind === 'IDLE' && !this.window.isWaiting && this.phase !== 'CLOSED') {
-      const i = this.tasks.findIndex((t) => !('at' in t) || t.at <= now)
+      const i = this.tasks.findIndex((t) => !this.isHeldBack(t) && (!('at' in t) || t.at <= now))
       const task = this.tasks[i]
       if (task === undefined) return
       this.tasks.splice(i, 1)
       const event = this.eventOf(task)
       if (event !== undefined) this.ownEvent(now, event)
     }
+  }
+
+  /** The peer is about to put another IKE SA in this one's place: what would go on beyond that is for the new one. */
+  private isHeldBack(task: Task): boolean {
+    return this.waiting?.exchange.what === 'IKE' && (task.kind === 'CHILD' || task.kind === 'DELETE')
   }
 
   private eventOf(task: Task): OwnEvent | undefined {
@@ -381,6 +406,7 @@ export class Established {
         const { child, renews } = task
         // The peer has ended it or renewed it meanwhile: both are an answer to our wish.
         if (renews !== undefined && !(this.children.includes(renews) && isInUse(renews))) return undefined
+        if (this.awaits(child.policy)) return undefined
         return { kind: 'CREATE', child, old: renews ?? this.inUse(child) }
       }
       case 'DELETE': {
@@ -388,6 +414,9 @@ export class Established {
         const children = this.children.filter((c) => spis.includes(c.agreed.inboundSpi))
         return { kind: 'DELETE', protocol, spis, children }
       }
+      case 'REKEY':
+        // The peer is at it.
+        return this.waiting?.exchange.what === 'IKE' ? undefined : { kind: 'REKEY' }
       default:
         return { kind: task.kind }
     }
@@ -416,7 +445,7 @@ export class Established {
       peersLanes: this.peersLanes,
       newSpi: (child) => owner.newSpi(child),
       newIkeSpi: () => owner.newIkeSpi(),
-      keyShare: generateKeyShare,
+      keyShare: keyShareFor,
     }
   }
 
@@ -434,6 +463,8 @@ export class Established {
         return
       case 'rival-child':
         return this.settleRival(now, e.rival, e.stays)
+      case 'rival-stops':
+        return this.awaitNothing()
       case 'child-failed':
         if (e.fields !== undefined) this.owner.refuse(now, 'child-failed', e.reason, e.fields)
         return this.owner.childFailed(now, this.host.sa, e.child, e.reason)
@@ -449,8 +480,12 @@ export class Established {
       }
       case 'rekeyed':
         return this.rekeyed(now, e.keying, e.peersToken, e.rival, e.stays)
+      case 'outdone':
+        if (e.rival !== undefined) this.replaceBy(now, e.rival)
+        return
       case 'rekey-failed':
         if (e.rival !== undefined) return this.replaceBy(now, e.rival)
+        if (this.waiting?.exchange.what === 'IKE') return
         if (this.softAt !== undefined)
           this.softAt = now + this.owner.limits.temporaryMs * (2 + 2 * this.jitter())
         return this.owner.refuse(now, 'rekey-failed', `no new IKE SA: ${e.reason}`)
@@ -475,6 +510,45 @@ export class Established {
       )
     const at = now + this.owner.limits.temporaryMs * (1 + this.jitter())
     this.tasks.push({ kind: 'CHILD', child, renews, at, tries: this.tries + 1 })
+  }
+
+  // Second key exchanges of the peer's (RFC 9370)
+
+  /** Waits for one, in the place of another one if there is any. @returns the link to give the peer */
+  await(now: Millis, exchange: AwaitedExchange): Uint8Array {
+    if (this.waiting !== undefined) this.awaitedInVain(now)
+    const link = this.owner.env.random(LINK_LEN)
+    this.waiting = { exchange, link, until: now + this.owner.limits.halfOpenMs }
+    return link
+  }
+
+  /** The exchange that the peer goes on with, the caller's from now on; undefined when we do not know it. */
+  awaited(link: Uint8Array | undefined): AwaitedExchange | undefined {
+    const { waiting } = this
+    if (waiting === undefined || link === undefined || !equalOctets(waiting.link, link)) return undefined
+    this.waiting = undefined
+    return waiting.exchange
+  }
+
+  private awaits(policy: number): boolean {
+    const exchange = this.waiting?.exchange
+    return exchange?.what === 'CHILD' && exchange.agreed.child.policy === policy
+  }
+
+  private awaitNothing(): void {
+    forgetAwaited(this.waiting?.exchange)
+    this.waiting = undefined
+  }
+
+  private awaitedInVain(now: Millis): void {
+    const exchange = this.waiting?.exchange
+    this.awaitNothing()
+    this.owner.refuse(now, 'follow-up-missing')
+    if (exchange?.what !== 'CHILD' || this.own.kind === 'CREATING') return
+    const { child } = exchange.agreed
+    // We may have given up our own wish for it.
+    if (this.inUse(child) === undefined)
+      this.owner.childFailed(now, this.host.sa, child, 'the peer began it and did not go on')
   }
 
   // CHILD_SAs
@@ -580,6 +654,7 @@ export class Established {
     if (this.phase !== 'UP' || next.stage !== 'HELD') return
     this.phase = 'REPLACED'
     this.retire()
+    this.awaitNothing()
     const { children, tasks } = this
     this.children = []
     this.tasks = []
@@ -611,6 +686,11 @@ export class Established {
   private jitter(): number {
     return this.owner.env.random(1)[0]! / 256
   }
+}
+
+const RULES_OF: Readonly<Record<number, MessageRules>> = {
+  [EXCHANGE.CREATE_CHILD_SA]: RULES.createChild,
+  [EXCHANGE.IKE_FOLLOWUP_KE]: RULES.followUp,
 }
 
 const ownedChild = (agreed: AgreedChild, replaces: OwnedChild | undefined): OwnedChild => ({

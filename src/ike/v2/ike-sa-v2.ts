@@ -1,7 +1,5 @@
 import { equalOctets, hex, isZero, wipe } from '../../bytes/octets.js'
-import { KE } from '../../crypto/algorithms.js'
-import { generateKeyShare } from '../../crypto/key-exchange.js'
-import { mlKemShare } from '../../crypto/ml-kem.js'
+import { keyShareFor } from '../../crypto/ml-kem.js'
 import { ProtocolError, WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../../wire/ike/header.js'
@@ -273,7 +271,7 @@ export class IkeSaV2 implements NextIkeSa {
       random: (length) => owner.env.random(length),
       newIkeSpi: () => owner.newIkeSpi(),
       newSpi: (child) => owner.newSpi(child),
-      keyShare: (method) => (method === KE.ML_KEM_768 ? mlKemShare() : generateKeyShare(method)),
+      keyShare: keyShareFor,
       takeKeys: () => this.answering?.takeKeys(),
       firstChild: (peersLanes) => {
         this.firstChild = owner.firstChild(now, peersLanes)

@@ -43,9 +43,13 @@ export function skeyseed(prfId: number, ni: Uint8Array, nr: Uint8Array, gir: Uin
   return prf(prfId, key, gir)
 }
 
+const NONE = new Uint8Array(0)
+
 /**
- * SKEYSEED of an IKE SA that takes another one's place: prf(SK_d, g^ir | Ni | Nr), RFC 7296 section 2.18.
+ * SKEYSEED of an IKE SA that takes another one's place: prf(SK_d, g^ir | Ni | Nr | SK(1)), RFC 7296 section 2.18 and RFC 9370
+ * section 2.2.4.
  * @param prfId,d PRF and SK_d of the old one
+ * @param second the second key exchange's secret; empty without
  */
 export const rekeyedSkeyseed = (
   prfId: number,
@@ -53,7 +57,8 @@ export const rekeyedSkeyseed = (
   gir: Uint8Array,
   ni: Uint8Array,
   nr: Uint8Array,
-): Uint8Array => prf(prfId, d, gir, ni, nr)
+  second: Uint8Array = NONE,
+): Uint8Array => prf(prfId, d, gir, ni, nr, second)
 
 /** SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr). */
 export function deriveKeys(p: IkeProposal, seed: Uint8Array, x: SpisAndNonces): SkKeys {
@@ -79,8 +84,9 @@ export interface ChildKeymat {
 }
 
 /**
- * KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr), RFC 7296 section 2.17.
+ * KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr [| SK(1)]), RFC 7296 section 2.17 and RFC 9370 section 2.2.4.
  * @param gir shared secret of the exchange's own key exchange; empty without
+ * @param second that of the second one; empty without
  */
 export function childKeymat(
   prfId: number,
@@ -89,10 +95,11 @@ export function childKeymat(
   ni: Uint8Array,
   nr: Uint8Array,
   proposal: ChildProposal,
+  second: Uint8Array = NONE,
 ): ChildKeymat {
   const cipher = proposal.encryption === undefined ? 0 : cipherKeyLength(proposal.encryption)
   const one = cipher + (integrityInfo(proposal.integrity)?.keyLength ?? 0)
-  const all = prfPlus(prfId, d, [gir, ni, nr], 2 * one)
+  const all = prfPlus(prfId, d, [gir, ni, nr, second], 2 * one)
   const out = { toResponder: all.slice(0, one), toInitiator: all.slice(one) }
   wipe(all)
   return out

@@ -34,6 +34,8 @@ export function childRequirement(p: ChildProposal, keyExchange: boolean): Requir
   if (p.encryption !== undefined) out.set(TRANSFORM.ENCR, [cipher(p.encryption)])
   if (p.integrity !== 0) out.set(TRANSFORM.INTEG, [transform(TRANSFORM.INTEG, p.integrity)])
   if (keyExchange && p.group !== 0) out.set(TRANSFORM.KE, [transform(TRANSFORM.KE, p.group)])
+  if (keyExchange && p.additional !== undefined)
+    out.set(TRANSFORM.ADDKE1, [transform(TRANSFORM.ADDKE1, p.additional)])
   const numbers = p.esnOptional === true ? [1, 0] : [p.esn ? 1 : 0]
   return out.set(
     TRANSFORM.ESN,
@@ -128,8 +130,12 @@ const sameTransform = (a: Transform, b: Transform): boolean =>
 /** The protocol number of a CHILD_SA. */
 export const protocolNumber = (p: 'esp' | 'ah'): number => (p === 'ah' ? PROTOCOL.AH : PROTOCOL.ESP)
 
-/** A proposal with its ESN and key exchange as they were chosen. */
+/** A proposal with its ESN and key exchanges as they were chosen. */
 export function settled(p: ChildProposal, c: Choice): ChildProposal {
-  const { esnOptional: _, ...rest } = p
-  return { ...rest, esn: chosen(c, TRANSFORM.ESN) === 1, group: chosen(c, TRANSFORM.KE) ?? 0 }
+  const { esnOptional: _, additional: __, ...rest } = p
+  const additional = chosen(c, TRANSFORM.ADDKE1) ?? 0
+  return {
+    ...{ ...rest, esn: chosen(c, TRANSFORM.ESN) === 1, group: chosen(c, TRANSFORM.KE) ?? 0 },
+    ...(additional !== 0 && { additional }),
+  }
 }

@@ -4,6 +4,7 @@ import { PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers.js'
 import type { Table } from '../transition-table.js'
 import { tellToken } from './crash-token.js'
 import { createChild, receiveChild } from './create-child.js'
+import { finishChild, finishRekey } from './follow-up.js'
 import { protocolNumber } from './offer.js'
 import {
   IDLE,
@@ -65,6 +66,18 @@ export const OWN_EXCHANGES: Table<OwnState, OwnEvent, OwnContext, OwnEffect> = {
       run: (s, e) => ({ next: { ...s, rival: e.rival }, effects: [] }),
     },
   },
+  CREATING_KE: {
+    RESPONSE: {
+      story: 'second key exchange for a CHILD_SA',
+      run: (s, e, _now, c) => finishChild(s, e.set, c),
+    },
+  },
+  REKEYING_KE: {
+    RESPONSE: {
+      story: 'second key exchange for an IKE SA',
+      run: (s, e, _now, c) => finishRekey(s, e.set, c),
+    },
+  },
   DELETING: {
     RESPONSE: {
       story: 'CHILD_SAs deleted',
@@ -110,6 +123,9 @@ export const WHILE: Readonly<Record<OwnState['kind'], Readonly<Record<PeersWish,
   IDLE: { CHILD: 'answer', REKEY_IKE: 'answer' },
   CREATING: { CHILD: 'answer', REKEY_IKE: 'later' },
   REKEYING: { CHILD: 'later', REKEY_IKE: 'answer' },
+  // The peer has agreed to ours: whatever else it wants of the same comes too late.
+  CREATING_KE: { CHILD: 'answer', REKEY_IKE: 'later' },
+  REKEYING_KE: { CHILD: 'later', REKEY_IKE: 'later' },
   DELETING: { CHILD: 'answer', REKEY_IKE: 'later' },
   CLOSING: { CHILD: 'later', REKEY_IKE: 'later' },
   ASKING: { CHILD: 'answer', REKEY_IKE: 'answer' },

@@ -7,6 +7,7 @@ import type { ChildConfig, IkePeerConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import type { IkeLimits } from '../limits.js'
 import type { Path } from '../path.js'
+import type { IkeProposal } from '../proposals.js'
 import type { Outcome } from '../transition-table.js'
 import type { ChildOffer } from './child-exchange.js'
 import type { Keying } from './keying.js'
@@ -38,9 +39,18 @@ export interface OwnedChild {
 
 /** What the peer made while our request for the same was under way, RFC 7296 section 2.8.1. */
 export interface Rival<T> {
-  readonly made: T
+  /** Undefined as long as its second key exchange is not done. */
+  readonly made: T | undefined
   /** The lower of the two nonces of its exchange. */
   readonly lowest: Uint8Array
+}
+
+/** What the first key exchange of two has left, and our share in the second one. */
+export interface FirstHalf {
+  readonly gir: Uint8Array
+  readonly ni: Uint8Array
+  readonly nr: Uint8Array
+  readonly share: KeyShare
 }
 
 export type OwnState =
@@ -64,6 +74,20 @@ export type OwnState =
       readonly detours: number
       readonly rival: Rival<NextIkeSa> | undefined
     }
+  /** The second key exchange of CREATING, and of REKEYING: RFC 9370 section 2.2.4. */
+  | ({
+      readonly kind: 'CREATING_KE'
+      readonly offer: ChildOffer
+      readonly old: OwnedChild | undefined
+      readonly agreed: AgreedChild
+    } & FirstHalf)
+  | ({
+      readonly kind: 'REKEYING_KE'
+      readonly spiI: Uint8Array
+      readonly spiR: Uint8Array
+      readonly proposal: IkeProposal
+      readonly peersToken: Uint8Array | undefined
+    } & FirstHalf)
   | { readonly kind: 'DELETING'; readonly children: readonly OwnedChild[] }
   | { readonly kind: 'CLOSING' }
   | { readonly kind: 'ASKING' }
@@ -122,6 +146,8 @@ export type OwnEffect =
   | { readonly do: 'unmake'; readonly protocol: SaProtocol; readonly spi: number }
   /** Which of two that were made at once stays. */
   | { readonly do: 'rival-child'; readonly rival: OwnedChild; readonly stays: boolean }
+  /** What the peer has begun at the same time goes no further: it stops before its second key exchange. */
+  | { readonly do: 'rival-stops' }
   | {
       readonly do: 'child-failed'
       readonly child: ChildConfig
@@ -139,6 +165,8 @@ export type OwnEffect =
       readonly rival: NextIkeSa | undefined
       readonly stays: boolean
     }
+  /** The peer's new IKE SA is the one that stays; undefined as long as it is not made. */
+  | { readonly do: 'outdone'; readonly rival: NextIkeSa | undefined }
   /** There is no new IKE SA of ours; what the peer made meanwhile takes the place. */
   | { readonly do: 'rekey-failed'; readonly reason: string; readonly rival: NextIkeSa | undefined }
   | { readonly do: 'deleted'; readonly children: readonly OwnedChild[] }
@@ -152,6 +180,7 @@ export const IDLE: OwnState = { kind: 'IDLE' }
 /** Wipes the secrets of a state that is left for good. */
 export function forgetOwn(s: OwnState): void {
   if ('share' in s) s.share?.destroy()
+  if ('gir' in s) wipe(s.gir)
 }
 
 export const forgetChild = (c: OwnedChild): void => wipe(c.outboundKey)

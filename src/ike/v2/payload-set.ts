@@ -47,6 +47,7 @@ export const RULES = {
     NOTIFIES,
     VENDORS,
   ],
+  followUp: [[PAYLOAD.KE, 0, 1], NOTIFIES, VENDORS],
   informational: [NOTIFIES, [PAYLOAD.DELETE, 0, 16], VENDORS],
 } as const satisfies Record<string, MessageRules>
 

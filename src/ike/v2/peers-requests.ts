@@ -1,3 +1,4 @@
+import { wipe } from '../../bytes/octets.js'
 import { EXCHANGE } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { spiNumber, spiOctets } from '../../wire/ike/v1/notify.js'
@@ -12,9 +13,12 @@ import { NOTIFY, notifyName, PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers
 import { parseSa } from '../../wire/ike/v2/sa.js'
 import type { Millis } from '../environment.js'
 import { answerCreate } from './answer-child.js'
+import { answerFollowUp } from './answer-follow-up.js'
+import { forgetAwaited, isAwaited } from './awaited-exchange.js'
 import { type ChildRefusal, isRefusal } from './child-exchange.js'
 import { tokenOf } from './crash-token.js'
 import type { Established } from './established.js'
+import { type Answer, answer, childMade, contests, ikeMade, notNow } from './made-by-peer.js'
 import { protocolNumber } from './offer.js'
 import { type PeersWish, WHILE } from './own-exchanges.js'
 import type { OwnedChild } from './own-states.js'
@@ -23,21 +27,11 @@ import { answerRekey } from './rekey-ike.js'
 
 // The peer's requests under an established IKE SA, RFC 7296 sections 1.3, 1.4 and 2.25.
 
-export interface Answer {
-  readonly payloads: readonly PayloadInit[]
-  /** What is to be done when the response has left. */
-  afterwards(): void
-}
-
-const answer = (payloads: readonly PayloadInit[], afterwards: () => void = () => {}): Answer => ({
-  payloads,
-  afterwards,
-})
-
 /** @throws WireError for what parses as payloads but makes no sense in them */
 export function answerRequest(ike: Established, now: Millis, exchange: number, set: PayloadSet): Answer {
   if (exchange === EXCHANGE.INFORMATIONAL) return informational(ike, now, set)
   if (ike.phase === 'HELD') ike.used(now)
+  if (exchange === EXCHANGE.IKE_FOLLOWUP_KE) return answerFollowUp(ike, now, set)
   if (exchange !== EXCHANGE.CREATE_CHILD_SA) {
     ike.owner.refuse(now, 'exchange-type')
     return answer([notify('INVALID_SYNTAX')])
@@ -47,11 +41,6 @@ export function answerRequest(ike: Established, now: Millis, exchange: number, s
     : 'CHILD'
   if (ike.phase !== 'UP' || WHILE[ike.own.kind][wish] === 'later') return notNow(ike, now)
   return wish === 'CHILD' ? createChild(ike, now, set) : rekey(ike, now, set)
-}
-
-function notNow(ike: Established, now: Millis): Answer {
-  ike.owner.refuse(now, 'temporary-failure')
-  return answer([notify('TEMPORARY_FAILURE')])
 }
 
 // CHILD_SAs
@@ -67,26 +56,24 @@ function createChild(ike: Established, now: Millis, set: PayloadSet): Answer {
     return answer([{ type: PAYLOAD.NOTIFY, body }])
   }
   if (old?.closing) return notNow(ike, now)
-  const made = answerCreate(set, now, old?.agreed.child, ike.context())
-  if (isRefusal(made)) {
-    refused(ike, now, made)
-    return answer([notify(made.notify, made.data)])
+  const answered = answerCreate(set, now, old?.agreed.child, ike.context())
+  if (isRefusal(answered)) {
+    refused(ike, now, answered)
+    return answer([notify(answered.notify, answered.data)])
   }
-  const { agreed, keymat, lowest, payloads } = made
-  const contested =
-    own.kind === 'CREATING' &&
-    own.old === old &&
-    (old !== undefined || own.offer.child.policy === agreed.child.policy)
-  if (contested && own.rival !== undefined) return notNow(ike, now)
-  const child = ike.granted(now, agreed, keymat, old, contested)
-  if (contested) {
-    owner.env.count('ike.simultaneous')
-    ike.ownEvent(now, { kind: 'CHILD_RIVAL', rival: { made: child, lowest } })
+  const { agreed, made, lowest, payloads } = answered
+  const contested = contests(ike, agreed, old)
+  // Ours goes on already, or this is the peer's second.
+  const tooLate = contested && (own.kind === 'CREATING_KE' || (own.kind === 'CREATING' && own.rival))
+  if (tooLate) {
+    if (isAwaited(made)) forgetAwaited(made)
+    else wipe(made.toInitiator, made.toResponder)
+    return notNow(ike, now)
   }
-  return answer(payloads, () => {
-    // Nothing is sent yet for the policy: nobody can lose a packet by it.
-    if (!contested && old === undefined) ike.move(now, child)
-  })
+  if (contested) owner.env.count('ike.simultaneous')
+  if (!isAwaited(made)) return childMade(ike, now, { agreed, keymat: made, old, lowest }, payloads)
+  if (contested) ike.ownEvent(now, { kind: 'CHILD_RIVAL', rival: { made: undefined, lowest } })
+  return answer([...payloads, notify('ADDITIONAL_KEY_EXCHANGE', ike.await(now, { ...made, old }))])
 }
 
 function childNamed(ike: Established, n: NotifyPayload): OwnedChild | undefined {
@@ -109,20 +96,15 @@ function refused(ike: Established, now: Millis, r: ChildRefusal): void {
 function rekey(ike: Established, now: Millis, set: PayloadSet): Answer {
   const { owner, own } = ike
   if (own.kind === 'REKEYING' && own.rival !== undefined) return notNow(ike, now)
-  const { payloads, made, error, fields } = answerRekey(set, ike.context())
-  if (made === undefined) {
+  const { payloads, made, lowest, error, fields } = answerRekey(set, ike.context())
+  if (made === undefined || lowest === undefined) {
     owner.refuse(now, error === undefined ? 'other-group-asked' : 'rekey-refused', error, fields)
     return answer(payloads)
   }
-  // Its own token comes by itself.
-  const next = ike.host.next(now, made.keying, ike, undefined)
-  owner.held(now, next)
-  if (own.kind === 'REKEYING') {
-    owner.env.count('ike.simultaneous')
-    ike.ownEvent(now, { kind: 'IKE_RIVAL', rival: { made: next, lowest: made.lowest } })
-    return answer(payloads)
-  }
-  return answer(payloads, () => ike.replaceBy(now, next))
+  if (own.kind === 'REKEYING') owner.env.count('ike.simultaneous')
+  if (!isAwaited(made)) return ikeMade(ike, now, { keying: made, lowest }, payloads)
+  ike.ownEvent(now, { kind: 'IKE_RIVAL', rival: { made: undefined, lowest } })
+  return answer([...payloads, notify('ADDITIONAL_KEY_EXCHANGE', ike.await(now, made))])
 }
 
 // INFORMATIONAL
@@ -149,7 +131,7 @@ function informational(ike: Established, now: Millis, set: PayloadSet): Answer {
 /** The peer ends the IKE SA. What it made to take its place, if anything, is in use from now on. */
 function closed(ike: Established, now: Millis): void {
   const { own, owner, phase } = ike
-  if (own.kind === 'REKEYING' && own.rival !== undefined) ike.replaceBy(now, own.rival.made)
+  if (own.kind === 'REKEYING' && own.rival?.made !== undefined) ike.replaceBy(now, own.rival.made)
   const inUse = ike.phase === 'UP'
   const { sa } = ike.host
   if (phase === 'UP') ike.host.tell('the peer deletes the IKE SA', 'CLOSED')

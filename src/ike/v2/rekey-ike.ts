@@ -6,15 +6,24 @@ import { checkNonce, emitKe, parseKe } from '../../wire/ike/v2/bodies.js'
 import { NOTIFY, notifyName, PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers.js'
 import { emitSa, type Proposal, parseSa } from '../../wire/ike/v2/sa.js'
 import type { Role } from '../child-sa.js'
-import { type IkeProposal, renewed } from '../proposals.js'
+import type { IkeProposal } from '../proposals.js'
+import type { AwaitedIke } from './awaited-exchange.js'
 import { tellToken, tokenOf } from './crash-token.js'
+import { followUp, linkOf, NO_LINK } from './follow-up-parts.js'
 import { groupOctets, NONCE_LEN, sharedSecret } from './init-parts.js'
 import { type Keying, makeKeying } from './keying.js'
 import { rekeyedSkeyseed, type SpisAndNonces } from './keys.js'
 import { explainProposals } from './mismatch.js'
 import { compareNonces, lowerNonce } from './nonces.js'
 import { accepted, answerTo, choose, ikeRequirement, offer } from './offer.js'
-import { forgetOwn, IDLE, type OwnContext, type OwnIn, type OwnOutcome } from './own-states.js'
+import {
+  forgetOwn,
+  IDLE,
+  type OwnContext,
+  type OwnEffect,
+  type OwnIn,
+  type OwnOutcome,
+} from './own-states.js'
 import { notify, type PayloadSet } from './payload-set.js'
 
 // A new IKE SA in the place of an old one, by CREATE_CHILD_SA: RFC 7296 sections 1.3.2 and 2.18.
@@ -26,11 +35,8 @@ const SPI_LEN = 8
 export const rekeyIke = (c: OwnContext): OwnOutcome =>
   ask(c.newIkeSpi(), c.keying.proposal.group, { detours: 0, rival: undefined }, c)
 
-/** Without second key exchanges: the new keys come from SK_d, which has one in it where it was agreed. */
-const ours = (c: OwnContext): IkeProposal[] => c.peer.proposals.map(renewed)
-
 const proposalsOf = (c: OwnContext, spi: Uint8Array): Proposal[] =>
-  offer(PROTOCOL.IKE, spi, ours(c).map(ikeRequirement))
+  offer(PROTOCOL.IKE, spi, c.peer.proposals.map(ikeRequirement))
 
 function ask(
   spi: Uint8Array,
@@ -74,12 +80,12 @@ export function receiveRekey(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContex
 
 function agreedOn(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContext): OwnOutcome {
   const theirs = parseSa(set.need(PAYLOAD.SA))
-  const choice = accepted(ours(c).map(ikeRequirement), PROTOCOL.IKE, theirs)
+  const choice = accepted(c.peer.proposals.map(ikeRequirement), PROTOCOL.IKE, theirs)
   if (choice === undefined) {
     const why = explainProposals(proposalsOf(c, s.spi), theirs)
     return failed(s, `the peer chose what we did not offer: ${why.difference}`)
   }
-  const proposal = ours(c)[choice.index]!
+  const proposal = c.peer.proposals[choice.index]!
   const ke = parseKe(set.need(PAYLOAD.KE))
   const nr = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
   if (ke.method !== proposal.group || s.share.group !== proposal.group)
@@ -87,12 +93,28 @@ function agreedOn(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContext): OwnOutc
   const gir = sharedSecret(s.share, ke.data)
   if (gir === undefined) return failed(s, 'the public value in the response is not valid')
   const x = { spiI: s.spi, spiR: spiOf(choice.theirs), ni: s.ni, nr }
+  const peersToken = tokenOf(set)
+  const stays = s.rival === undefined || compareNonces(lowerNonce(s.ni, nr), s.rival.lowest) > 0
+  const rival: OwnEffect[] =
+    s.rival !== undefined && s.rival.made === undefined && stays ? [{ do: 'rival-stops' }] : []
+  if (proposal.additional !== undefined) {
+    const link = linkOf(set)
+    if (link === undefined || !stays) wipe(gir)
+    if (link === undefined) return failed(s, NO_LINK)
+    forgetOwn(s)
+    // Nothing is made yet that would have to be deleted (RFC 9370 section 2.2.4).
+    if (!stays) return { next: IDLE, effects: [{ do: 'outdone', rival: s.rival?.made }] }
+    const share = c.keyShare(proposal.additional)
+    return {
+      next: { kind: 'REKEYING_KE', proposal, gir, share, peersToken, ...x },
+      effects: [...rival, followUp(share, link)],
+    }
+  }
   const keying = newKeying('initiator', proposal, gir, x, c)
   forgetOwn(s)
-  const stays = s.rival === undefined || compareNonces(lowerNonce(s.ni, nr), s.rival.lowest) > 0
   return {
     next: IDLE,
-    effects: [{ do: 'rekeyed', keying, peersToken: tokenOf(set), rival: s.rival?.made, stays }],
+    effects: [...rival, { do: 'rekeyed', keying, peersToken, rival: s.rival?.made, stays }],
   }
 }
 
@@ -108,26 +130,29 @@ function spiOf(p: Proposal): Uint8Array {
   return new Uint8Array(p.spi)
 }
 
-/** Wipes gir. */
-function newKeying(
+/** Wipes gir and the second key exchange's secret, if there was one. */
+export function newKeying(
   role: Role,
   proposal: IkeProposal,
   gir: Uint8Array,
   x: SpisAndNonces,
   c: OwnContext,
+  second?: Uint8Array,
 ): Keying {
   const { proposal: old, keys } = c.keying
-  const seed = rekeyedSkeyseed(old.prf, keys.d, gir, x.ni, x.nr)
+  const seed = rekeyedSkeyseed(old.prf, keys.d, gir, x.ni, x.nr, second)
   const keying = makeKeying(role, proposal, seed, x, c.random)
-  wipe(gir, seed)
+  wipe(gir, seed, second)
   return keying
 }
 
 /** The responder's side. */
 export interface RekeyAnswer {
   readonly payloads: readonly PayloadInit[]
-  /** Undefined when the request is refused; `error` says why. */
-  readonly made: { readonly keying: Keying; readonly lowest: Uint8Array } | undefined
+  /** The new IKE SA, or what it lacks; undefined when the request is refused, and `error` says why. */
+  readonly made: Keying | AwaitedIke | undefined
+  /** The lower of the exchange's nonces. */
+  readonly lowest?: Uint8Array
   readonly error?: string
   readonly fields?: Record<string, unknown>
 }
@@ -135,14 +160,14 @@ export interface RekeyAnswer {
 /** @throws WireError */
 export function answerRekey(set: PayloadSet, c: OwnContext): RekeyAnswer {
   const theirs = parseSa(set.need(PAYLOAD.SA))
-  const requirements = ours(c).map(ikeRequirement)
+  const requirements = c.peer.proposals.map(ikeRequirement)
   const choice = choose(requirements, PROTOCOL.IKE, theirs)
   if (choice === undefined) {
     const why = explainProposals(offer(PROTOCOL.IKE, new Uint8Array(0), requirements), theirs)
     const error = `NO_PROPOSAL_CHOSEN for a new IKE SA: ${why.difference}`
     return { payloads: [notify('NO_PROPOSAL_CHOSEN')], made: undefined, error, fields: why }
   }
-  const proposal = ours(c)[choice.index]!
+  const proposal = c.peer.proposals[choice.index]!
   const ke = parseKe(set.need(PAYLOAD.KE))
   const ni = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
   const spiI = spiOf(choice.theirs)
@@ -160,14 +185,19 @@ export function answerRekey(set: PayloadSet, c: OwnContext): RekeyAnswer {
     }
   const nr = c.random(NONCE_LEN)
   const spiR = c.newIkeSpi()
-  const keying = newKeying('responder', proposal, gir, { spiI, spiR, ni, nr }, c)
+  const x = { spiI, spiR, ni, nr }
+  const { additional: method } = proposal
   return {
     payloads: [
       { type: PAYLOAD.SA, body: emitSa(answerTo(choice, spiR)) },
       { type: PAYLOAD.NONCE, body: nr },
       { type: PAYLOAD.KE, body: emitKe({ method: proposal.group, data: share.publicValue }) },
-      ...tellToken(c.crashSecret, keying),
+      ...tellToken(c.crashSecret, x),
     ],
-    made: { keying, lowest: lowerNonce(ni, nr) },
+    made:
+      method === undefined
+        ? newKeying('responder', proposal, gir, x, c)
+        : { what: 'IKE', method, proposal, gir, lowest: lowerNonce(ni, nr), ...x },
+    lowest: lowerNonce(ni, nr),
   }
 }

@@ -27,6 +27,7 @@ export const EXCHANGE = {
   CREATE_CHILD_SA: 36,
   INFORMATIONAL: 37,
   IKE_INTERMEDIATE: 43,
+  IKE_FOLLOWUP_KE: 44,
   /** Private-use range of both versions: the dynamic-PSK pre-phase. */
   PREPHASE: 241,
 } as const

@@ -33,6 +33,9 @@ export const PROTOCOL = { IKE: 1, AH: 2, ESP: 3 } as const
 /** Transform types, RFC 7296 section 3.3.2; ADDKE1: RFC 9370. KE is "Diffie-Hellman Group" there. */
 export const TRANSFORM = { ENCR: 1, PRF: 2, INTEG: 3, KE: 4, ESN: 5, ADDKE1: 6 } as const
 
+/** Whether a transform type is an additional key exchange: ADDKE1 to ADDKE7, RFC 9370 section 4. */
+export const isAdditional = (type: number): boolean => type >= TRANSFORM.ADDKE1 && type <= 12
+
 /** The only transform attribute, RFC 7296 section 3.3.5: bits. */
 export const ATTRIBUTE_KEY_LENGTH = 14
 
@@ -80,6 +83,7 @@ export const NOTIFY = {
   PPK_IDENTITY: 16436,
   NO_PPK_AUTH: 16437,
   INTERMEDIATE_EXCHANGE_SUPPORTED: 16438,
+  ADDITIONAL_KEY_EXCHANGE: 16441,
 } as const
 export type NotifyName = keyof typeof NOTIFY
 
