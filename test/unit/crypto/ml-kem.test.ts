@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import {
   ML_KEM_768_CIPHERTEXT,
@@ -49,4 +50,25 @@ test('a share that was destroyed has no secret any more', () => {
   const { ciphertext } = mlKemAnswer(share.publicValue)
   share.destroy()
   expect(() => share.computeSecret(ciphertext)).toThrow(/destroyed/)
+})
+
+test('a hundred keys, ciphertexts and rejections: the accumulated vector of ML-KEM-768 that other implementations have', () => {
+  const rounds = 100
+  const random = createHash('shake128', { outputLength: rounds * (64 + 32 + ML_KEM_768_CIPHERTEXT) }).digest()
+  let at = 0
+  const draw = (length: number): Uint8Array => {
+    at += length
+    return new Uint8Array(random.subarray(at - length, at))
+  }
+  const all = createHash('shake128', { outputLength: 32 })
+  for (let i = 0; i < rounds; i++) {
+    const share = mlKemShare(draw(64))
+    all.update(share.publicValue)
+    const { ciphertext, secret } = mlKemAnswer(share.publicValue, draw(32))
+    expect(share.computeSecret(ciphertext)).toEqual(secret)
+    all.update(ciphertext).update(secret)
+    // Random octets are a ciphertext of nobody's: FIPS 203 section 6.3 says what secret they give.
+    all.update(share.computeSecret(draw(ML_KEM_768_CIPHERTEXT)))
+  }
+  expect(all.digest('hex')).toBe('1114b1b6699ed191734fa339376afa7e285c9e6acf6ff0177d346696ce564415')
 })
