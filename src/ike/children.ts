@@ -27,6 +27,8 @@ export interface ChildRecord {
   /** REPLACED: when it goes. */
   deleteAt: Millis | undefined
   outboundInstalled: boolean
+  /** The peer does not know it any more. */
+  peerDeleted: boolean
 }
 
 /** Whom the table tells what has become due. */
@@ -83,6 +85,7 @@ export class ChildTable {
       hardAt: at(life.hardSeconds),
       deleteAt: undefined,
       outboundInstalled: false,
+      peerDeleted: false,
     }
     this.records.push(record)
     this.install(specOf(agreed, 'inbound', key, path, life))
@@ -90,8 +93,8 @@ export class ChildTable {
   }
 
   /**
-   * Starts sending: the policy's traffic moves to this SA and the ones before are replaced. Of two that were negotiated
-   * at the same time both ends keep the one with the lower initiator's SPI.
+   * Starts sending: the policy's traffic moves to this SA and the ones before are replaced. Of two that each
+   * end began at the same time both keep the one with the lower initiator's SPI.
    * @param key KEYMAT, wiped here
    * @param stays whether it is the one that stays, where the exchanges have decided that already
    * @returns whether the SA is the policy's current one
@@ -108,7 +111,10 @@ export class ChildTable {
     // Only the responder of the exchange knows that both ends have moved when it is over.
     const keep = agreed.role === 'responder' ? this.limits.lingerMs : this.limits.lingerUnsureMs
     const better = others.find(
-      (r) => (r.currentAt ?? 0) >= agreed.startedAt && initiatorsSpi(r.agreed) < initiatorsSpi(agreed),
+      (r) =>
+        r.agreed.role !== agreed.role &&
+        (r.currentAt ?? 0) >= agreed.startedAt &&
+        initiatorsSpi(r.agreed) < initiatorsSpi(agreed),
     )
     if (stays === undefined ? better !== undefined : !stays) {
       replace(record, now + keep)
@@ -130,14 +136,27 @@ export class ChildTable {
     if (record !== undefined && record.state === 'HALF') this.remove([record])
   }
 
-  /** The peer has deleted these, which are outbound here: both directions go. Returns what was found. */
+  /**
+   * The peer has deleted these, which are outbound here: both directions go. Of one that was replaced the inbound one stays a
+   * little, as a Delete may overtake packets. Returns what was found.
+   */
   deletedByPeer(now: Millis, protocol: SaProtocol, outboundSpis: readonly number[]): ChildRecord[] {
-    const gone = this.records.filter(
-      (r) => r.agreed.proposal.protocol === protocol && outboundSpis.includes(r.agreed.outboundSpi),
+    const found = this.records.filter(
+      (r) =>
+        r.agreed.proposal.protocol === protocol &&
+        outboundSpis.includes(r.agreed.outboundSpi) &&
+        !r.peerDeleted,
     )
+    const gone = found.filter((r) => r.state !== 'REPLACED')
     this.remove(gone)
+    for (const r of found) {
+      r.peerDeleted = true
+      if (r.state !== 'REPLACED') continue
+      this.stopSending(r)
+      r.deleteAt = Math.min(r.deleteAt ?? Number.POSITIVE_INFINITY, now + this.limits.lingerMs)
+    }
     this.tellLost(now, gone)
-    return gone
+    return found
   }
 
   /** The peer has confirmed that it has moved away from one that was replaced: only what is on its way may still come. */
@@ -225,7 +244,7 @@ export class ChildTable {
   private end(now: Millis, gone: readonly ChildRecord[], tell = true): void {
     this.remove(gone)
     for (const protocol of ['esp', 'ah'] as const) {
-      const such = gone.filter((r) => r.agreed.proposal.protocol === protocol)
+      const such = gone.filter((r) => r.agreed.proposal.protocol === protocol && !r.peerDeleted)
       const spis = such.map((r) => r.agreed.inboundSpi)
       const needed = such.some((r) => r.state === 'CURRENT')
       if (spis.length > 0) this.listener.deleted(now, protocol, spis, needed)
@@ -241,17 +260,18 @@ export class ChildTable {
 
   private remove(gone: readonly ChildRecord[]): void {
     this.records = this.records.filter((r) => !gone.includes(r))
-    for (const { agreed, outboundInstalled } of gone) {
-      const { protocol } = agreed.proposal
-      if (outboundInstalled)
-        this.env.deleteSa({
-          direction: 'outbound',
-          protocol,
-          spi: agreed.outboundSpi,
-          policy: agreed.child.policy,
-        })
-      this.env.deleteSa({ direction: 'inbound', protocol, spi: agreed.inboundSpi })
+    for (const r of gone) {
+      this.stopSending(r)
+      const { proposal, inboundSpi: spi } = r.agreed
+      this.env.deleteSa({ direction: 'inbound', protocol: proposal.protocol, spi })
     }
+  }
+
+  private stopSending(r: ChildRecord): void {
+    if (!r.outboundInstalled) return
+    r.outboundInstalled = false
+    const { proposal, outboundSpi: spi, child } = r.agreed
+    this.env.deleteSa({ direction: 'outbound', protocol: proposal.protocol, spi, policy: child.policy })
   }
 
   /** The data path has its own copy of the keys when addSa returns. */

@@ -51,6 +51,10 @@ export interface IkeSa {
   negotiating(child: ChildConfig): boolean
   /** Moves the traffic of a child without SA to one that the peer has not confirmed. @returns false when there is none, or never */
   moveOver?(now: Millis, child: ChildConfig): boolean
+  /** IKEv1: the Message ID of our own negotiation for the child, which the peer has not answered yet. */
+  asking?(child: ChildConfig): number | undefined
+  /** IKEv1: that one is given up. */
+  yield?(now: Millis, child: ChildConfig): void
   /** Negotiates nothing more for the child; what the peer has been asked for goes on. */
   giveUp(now: Millis, child: ChildConfig): void
   /** Tells the peer that we no longer receive on these SAs. @param needed the peer would go on sending on them else */
@@ -178,6 +182,12 @@ export interface IkeSaOwner {
   childSettled(now: Millis, agreed: AgreedChild): void
   /** The peer no longer receives on these SAs, which are outbound here. */
   childrenDeleted(now: Millis, protocol: SaProtocol, outboundSpis: readonly number[]): void
+  /**
+   * IKEv1: both ends began a Quick Mode for the same child, perhaps under different IKE SAs. The lower Message ID goes first: if
+   * that is ours, the peer's is dropped without a trace, so that its repetition may be answered later; else ours is given up.
+   * @returns whether the peer's may go on
+   */
+  yieldTo(now: Millis, child: ChildConfig, peersId: number): boolean
   hasTraffic(agreed: AgreedChild): boolean
   /** Milliseconds since a packet came in on any of the peer's SAs; undefined when unknown or never. */
   inboundIdleMs(): number | undefined

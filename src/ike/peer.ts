@@ -456,6 +456,13 @@ export class Peer implements IkeSaOwner {
       })
   }
 
+  yieldTo(now: Millis, child: ChildConfig, peersId: number): boolean {
+    const rivals = this.sas.all().filter(({ sa }) => sa.asking?.(child) !== undefined)
+    if (rivals.some(({ sa }) => sa.asking!(child)! < peersId)) return false
+    for (const { sa } of rivals) sa.yield?.(now, child)
+    return true
+  }
+
   hasTraffic(a: AgreedChild): boolean {
     const key = { direction: 'inbound', protocol: a.proposal.protocol, spi: a.inboundSpi } as const
     return this.env.inboundIdleMs?.(key) !== undefined

@@ -210,6 +210,14 @@ export class IkeSaV1 implements IkeSa {
     return this.phase2?.negotiating(child) ?? false
   }
 
+  asking(child: ChildConfig): number | undefined {
+    return this.phase2?.asking(child)
+  }
+
+  yield(now: Millis, child: ChildConfig): void {
+    this.phase2?.yield(now, child)
+  }
+
   /** Nothing waits: a Quick Mode begins at once. */
   giveUp(): void {}
 

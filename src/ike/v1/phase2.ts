@@ -229,7 +229,7 @@ export class Phase2 {
       newSpi: (child) => owner.newSpi(child),
       inLane: (child, spi) => laneForPeer(owner.config, child, spi, this.phase1.capabilities.lanes),
       keyShare: generateKeyShare,
-      yieldTo: (child) => this.yieldTo(now, child, x.messageId),
+      yieldTo: (child) => owner.yieldTo(now, child, x.messageId),
     }
   }
 
@@ -257,17 +257,17 @@ export class Phase2 {
     }
   }
 
-  /**
-   * Both ends began a Quick Mode for the same child: the lower message ID goes first. If that is ours, the peer's is
-   * dropped without a trace, so that its repetition may be answered later; else ours is given up.
-   */
-  private yieldTo(now: Millis, child: ChildConfig, peersId: number): boolean {
-    for (const x of this.exchanges.values()) {
-      if (x.state.kind !== 'SENT' || x.state.child.policy !== child.policy) continue
-      if (x.messageId < peersId) return false
-      this.quickMode(now, x, { kind: 'CANCEL' })
-    }
-    return true
+  /** The Message ID of our own Quick Mode for the child, which the peer has not answered yet. */
+  asking(child: ChildConfig): number | undefined {
+    for (const { messageId, state: s } of this.exchanges.values())
+      if (s.kind === 'SENT' && s.child.policy === child.policy) return messageId
+    return undefined
+  }
+
+  /** The peer's Quick Mode for the same child goes first. */
+  yield(now: Millis, child: ChildConfig): void {
+    const exchange = this.exchanges.get(this.asking(child) ?? 0)
+    if (exchange !== undefined) this.quickMode(now, exchange, { kind: 'CANCEL' })
   }
 
   // Informational
