@@ -116,6 +116,7 @@ export class Gateway {
         expire: (expiry) => this.expire(expiry),
         ike: (local, remote, message) => this.drive((ike, now) => ike.receive(now, local, remote, message)),
         unknownSpi: (local, remote, protocol, spi) => this.unknownSpi(local, remote, protocol, spi),
+        packetFrom: (key, remote) => this.drive((ike, now) => ike.packetFrom(now, key, remote)),
         refused: (key, reason) => this.refused(key, reason),
         pathMtu: (paths) => {
           for (const { remote, mtu } of paths) this.log.info({ remote: formatIp(remote), mtu }, 'path MTU')
@@ -201,6 +202,7 @@ export class Gateway {
       addSa: (sa) => this.addSa(sa),
       deleteSa: (key) => this.dataplane?.deleteSa(key),
       shareLanes: (peer, lanes) => this.shareLanes(peer, lanes),
+      redirectSa: (key, remote) => this.dataplane?.redirectSa(key, remote),
       sendKeepalive: (local, remote) => this.dataplane?.sendKeepalive(local, remote),
       inboundIdleMs: (key) => this.inboundIdleMs(key),
       log: (level, message, fields) => {

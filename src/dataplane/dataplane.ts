@@ -28,6 +28,8 @@ export interface DataplaneListener {
   ike(local: Endpoint, remote: Endpoint, message: Uint8Array): void
   /** A packet on an SPI that nobody knows; port 0: it was in no UDP. Some a second and lane at most. */
   unknownSpi(local: Endpoint, remote: Endpoint, protocol: SaProtocol, spi: number): void
+  /** The newest packet of an inbound SA in UDP came from elsewhere than the ones before. */
+  packetFrom(key: SaKey, remote: Endpoint): void
   /** An SA that could not be installed. */
   refused(key: SaKey, reason: string): void
   /** A router says that the way to a peer carries less, or that was long ago. */
@@ -169,6 +171,11 @@ export class Dataplane implements Sadb {
           message.protocol,
           message.spi,
         )
+      case 'packetFrom':
+        return this.listener.packetFrom(message.key, {
+          address: message.remote,
+          port: message.remotePort,
+        })
       case 'refused':
         this.forget(message.key)
         return this.listener.refused(message.key, message.reason)
@@ -255,6 +262,17 @@ export class Dataplane implements Sadb {
     return new Map(
       raw.map(({ local, remote }) => [`${formatIp(local)} ${formatIp(remote)}`, [local, remote] as const]),
     ).values()
+  }
+
+  /** An outbound SA in UDP sends to another address and port from now on. Unknown keys are no error. */
+  redirectSa(key: SaKey, remote: Endpoint): void {
+    const name = nameOf(key)
+    const sa = this.installed.get(name)
+    if (sa?.spec.udp === undefined || this.stopped) return
+    const { address, port } = remote
+    const spec = { ...sa.spec, remote: address, udp: { ...sa.spec.udp, remotePort: port } }
+    this.installed.set(name, { ...sa, spec })
+    this.lanes[sa.lane]!.post({ op: 'redirectSa', key, remote: address, remotePort: port })
   }
 
   deleteSa(key: SaKey): void {

@@ -30,6 +30,7 @@ import type { SaKey, SaSpec } from '../sadb/sa-spec.js'
 import { ESP } from '../wire/esp.js'
 import { ICMP, ICMPV6 } from '../wire/icmp.js'
 import { IKE_MESSAGE_MAX, NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
+import type { IpAddress } from '../wire/ip-address.js'
 import { IPV4_TOTAL_MAX } from '../wire/ipv4.js'
 import { NATT, nattKind } from '../wire/udp.js'
 import {
@@ -47,6 +48,7 @@ import { HandOver } from './hand-over.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
 import { FaultCount, JoinedSlotWatch } from './offload-watch.js'
 import { FRAGMENT, OVERSIZE_ROOM, Oversize } from './oversize.js'
+import { PeerWatch } from './peer-watch.js'
 import { PendingPackets, pendingRoom } from './pending.js'
 import { completeChecksum, SEGMENT_HEADER_MAX, Segmenter } from './segmentation.js'
 import { TunWriter } from './tun-writer.js'
@@ -157,6 +159,7 @@ export class Lane {
   private ikeLeft = IKE_BUDGET
   private icmpLeft = ICMP_BUDGET
   private readonly unknownSpis: UnknownSpis
+  private readonly peers: PeerWatch
   private dummiesAt = 0
   /** Dummy packets are to be sent without being woken. */
   private shaping = false
@@ -222,6 +225,7 @@ export class Lane {
 
     const queue = (fd: number): TunQueue => new NativeTunQueue(fd, options.tun.vnetHeader, this.slab)
     this.unknownSpis = new UnknownSpis((message) => this.post(message))
+    this.peers = new PeerWatch((message) => this.post(message))
     this.handOver = new HandOver(this.slab, this.counters, options.outboxFds.map(queue))
     this.countsIcmp = options.lane === 0
 
@@ -535,8 +539,10 @@ export class Lane {
       case NATT.ESP: {
         const { rx, spec } = receiver
         const n = this.inbound.openUdp(at, length, rx.tos[slot]!)
-        if (n === DROP.UNKNOWN_SPI)
-          this.unknownSpis.report(this.slab.bytes, at, spec, rx.source, slot * 16, rx.sourcePort[slot]!)
+        const port = rx.sourcePort[slot]!
+        if (n > 0) this.peers.accepted(this.inbound.sa!, this.slab.bytes, at, rx.source, slot * 16, port)
+        else if (n === DROP.UNKNOWN_SPI)
+          this.unknownSpis.report(this.slab.bytes, at, spec, rx.source, slot * 16, port)
         this.deliver(n)
         return n
       }
@@ -595,6 +601,8 @@ export class Lane {
         return this.addSa(message.sa, message.slot)
       case 'deleteSa':
         return this.deleteSa(message.key)
+      case 'redirectSa':
+        return this.redirectSa(message.key, message.remote, message.remotePort)
       case 'addPolicy':
         return this.spd.add(message.policy)
       case 'deletePolicy':
@@ -688,6 +696,22 @@ export class Lane {
     })
   }
 
+  /** What was sealed already goes where it was meant to. */
+  private redirectSa(key: SaKey, remote: IpAddress, port: number): void {
+    for (const [sa, route] of this.routes) {
+      const { spi, policy, protocol } = sa.key
+      if (spi !== key.spi || protocol !== key.protocol || policy !== key.policy || !sa.info.udp) continue
+      const receiver = this.receivers.find(({ queue }) => queue === route.queue)
+      const destination = receiver?.socket.destination(remote, port) ?? -1
+      // A full table: it goes on as it is until it is negotiated anew.
+      if (destination < 0) continue
+      sa.redirect(remote, port)
+      this.routes.set(sa, { ...route, destination })
+      this.pathMtus.apply(sa)
+      this.refit()
+    }
+  }
+
   private deleteSa(key: SaKey): void {
     this.sad.delete(key)
     if (key.direction === 'inbound') return
@@ -723,6 +747,7 @@ export class Lane {
     this.ikeLeft = IKE_BUDGET
     this.icmpLeft = ICMP_BUDGET
     this.unknownSpis.refill()
+    this.peers.refill()
     this.oversize.refill()
     if (this.pathMtus.expire(this.nowMs)) this.pathsChanged()
     const expired = this.pending.expire(this.nowMs)

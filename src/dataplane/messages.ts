@@ -53,6 +53,13 @@ export const MAIL = 0
 export type ToLane =
   | { readonly op: 'addSa'; readonly sa: SaSpec; readonly slot: number }
   | { readonly op: 'deleteSa'; readonly key: SaKey }
+  /** An outbound SA in UDP sends elsewhere from now on. */
+  | {
+      readonly op: 'redirectSa'
+      readonly key: SaKey
+      readonly remote: IpAddress
+      readonly remotePort: number
+    }
   | { readonly op: 'addPolicy'; readonly policy: PolicySpec }
   | { readonly op: 'deletePolicy'; readonly id: number }
   /** MTU of the TUN device, and of the underlay towards each peer. */
@@ -93,6 +100,13 @@ export type FromLane =
       readonly spi: number
       readonly local: IpAddress
       readonly localPort: number
+      readonly remote: IpAddress
+      readonly remotePort: number
+    }
+  /** The newest packet of an inbound SA came from elsewhere than the ones before. */
+  | {
+      readonly op: 'packetFrom'
+      readonly key: SaKey
       readonly remote: IpAddress
       readonly remotePort: number
     }

@@ -5,7 +5,7 @@ import { lifetimeOf, specOf } from './child-spec.js'
 import type { ChildConfig } from './config.js'
 import type { IkeEnvironment, Millis } from './environment.js'
 import type { IkeLimits } from './limits.js'
-import type { Path } from './path.js'
+import { type Path, samePath } from './path.js'
 
 // The CHILD_SAs of one peer. They belong to the peer and not to an IKE SA, so that renewing an IKE SA does not touch them.
 
@@ -17,7 +17,7 @@ export type ChildState = 'HALF' | 'CURRENT' | 'REPLACED'
 
 export interface ChildRecord {
   readonly agreed: AgreedChild
-  readonly path: Path
+  path: Path
   state: ChildState
   readonly installedAt: Millis
   currentAt: Millis | undefined
@@ -63,6 +63,13 @@ export class ChildTable {
 
   hasInbound(spi: number): boolean {
     return this.records.some((r) => r.agreed.inboundSpi === spi)
+  }
+
+  /** Whether an SA with this inbound SPI is in UDP, and so may come from another port. */
+  mayMove(protocol: SaProtocol, spi: number): boolean {
+    return this.records.some(
+      ({ agreed: a }) => a.udp && a.inboundSpi === spi && a.proposal.protocol === protocol,
+    )
   }
 
   hasOutbound(spi: number): boolean {
@@ -186,8 +193,21 @@ export class ChildTable {
       this.renew(now, record)
   }
 
+  /** The peer is reached another way: what goes to it in UDP goes there. */
+  redirect(now: Millis, path: Path): void {
+    const moved = this.records.filter((r) => r.agreed.udp && !samePath(r.path, path))
+    for (const r of moved) {
+      r.path = path
+      if (!r.outboundInstalled) continue
+      const { proposal, outboundSpi, child } = r.agreed
+      const key = { direction: 'outbound', protocol: proposal.protocol, spi: outboundSpi } as const
+      this.env.redirectSa?.({ ...key, policy: child.policy }, path.remote)
+    }
+    if (moved.length > 0 && this.env.redirectSa === undefined) this.renewAll(now)
+  }
+
   /** Asks for new ones in the place of all that are current. */
-  renewAll(now: Millis): void {
+  private renewAll(now: Millis): void {
     for (const r of this.records.filter((x) => x.state === 'CURRENT')) this.renew(now, r)
   }
 

@@ -68,6 +68,11 @@ export interface IkeEnvironment {
   /** The keys are valid within the call only: they are wiped when it returns. */
   addSa(sa: SaSpec): void
   deleteSa(key: SaKey): void
+  /**
+   * An outbound SA in UDP sends to another address and port from now on: its peer's NAT has moved it. Absent where nobody can: such
+   * SAs are then negotiated anew.
+   */
+  redirectSa?(key: SaKey, remote: Endpoint): void
   /** Sends one 0xFF octet, which keeps a NAT's mapping alive (RFC 3948 section 2.3). Absent where nobody can. */
   sendKeepalive?(local: Endpoint, remote: Endpoint): void
   /**

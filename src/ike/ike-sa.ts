@@ -35,6 +35,8 @@ export interface IkeSa {
   readonly softAt: Millis | undefined
   readonly hardAt: Millis | undefined
   readonly path: Path
+  /** The peer is behind a NAT, which may give it another address or port: it is sent to where it was heard of last. */
+  readonly follows: boolean
   /** When an authentic message of the peer's came last; undefined until it is established. */
   readonly heardAt: Millis | undefined
   /** Lanes of the peer's data path, as it has said in this SA; absent for one that says nothing: it has one. */
@@ -44,6 +46,8 @@ export interface IkeSa {
    * @param message not kept
    */
   receive(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void
+  /** An authentic packet, which is no message, came another way. */
+  peerMoved(now: Millis, path: Path): void
   tick(now: Millis): void
   nextDeadline(): Millis | undefined
   /** Negotiates an SA for the child; nothing when that is under way. */

@@ -1,6 +1,6 @@
 import { hex, isZero, wipe } from '../bytes/octets.js'
 import { ConfigError, InternalError, WireError } from '../errors.js'
-import type { SaExpiry, SaProtocol } from '../sadb/sa-spec.js'
+import type { SaExpiry, SaKey, SaProtocol } from '../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../wire/ike/header.js'
 import { spiNumber } from '../wire/ike/v1/notify.js'
 import { formatIp, type IpAddress, sameIp } from '../wire/ip-address.js'
@@ -60,6 +60,8 @@ export class Ike {
   private readonly refusals: RefusalLog
   private readonly peers = new Map<string, Peer>()
   private readonly byPolicy = new Map<number, { peer: Peer; child: ChildConfig }>()
+  /** Messages from addresses that are nobody's. */
+  private readonly elsewhere: TokenBucket
   private readonly sources = new Map<string, Source>()
   /** IKE SAs by initiator cookie and peer address. */
   private readonly sas = new Map<string, { peer: Peer; sa: IkeSa }>()
@@ -75,6 +77,7 @@ export class Ike {
     this.env = env
     this.options = options
     this.limits = { ...IKE_LIMITS, ...options.limits }
+    this.elsewhere = new TokenBucket(this.limits.elsewherePerSecond, this.limits.elsewhereBurst)
     this.refusals = new RefusalLog(env, this.limits.logEveryMs)
     const listener = {
       finished: (now: Millis, result: Parameters<Peer['prephaseFinished']>[1]) => {
@@ -152,7 +155,7 @@ export class Ike {
       return this.prephase.receive(now, path.local, path.remote, header, message)
     const from = formatIp(path.remote.address)
     const source = this.sources.get(from)
-    if (source === undefined) return this.refusals.refuse(now, 'unknown-peer', undefined, undefined, { from })
+    if (source === undefined) return this.fromElsewhere(now, path, header, message, from)
     if (!source.messages.take(now))
       return this.refusals.refuse(now, 'rate-limit', source.peers[0]!.config.name)
     const major = header.version >>> 4
@@ -165,6 +168,28 @@ export class Ike {
     if (isSpiHint(header)) return this.hinted(now, path, header, message, source)
     if (isZero(header.initiatorSpi)) throw new WireError('header.initiatorSpi', 0, 'is zero')
     this.first(now, path, header, message, source, major)
+  }
+
+  /**
+   * A message from an address that is nobody's: a NAT may have given a peer behind it another one. Whether it has, the IKE SA
+   * finds out, as with any message.
+   */
+  private fromElsewhere(now: Millis, path: Path, header: IkeHeader, message: Uint8Array, from: string): void {
+    if (!this.elsewhere.take(now)) return this.refusals.refuse(now, 'rate-limit', undefined)
+    const prefix = `${hex(header.initiatorSpi)} `
+    for (const [name, { sa }] of this.sas)
+      if (name.startsWith(prefix) && sa.follows && sa.version === header.version >>> 4)
+        return sa.receive(now, path, header, message)
+    this.refusals.refuse(now, 'unknown-peer', undefined, undefined, { from })
+  }
+
+  /** The newest packet of an inbound SA, an authentic one, came from elsewhere than the ones before. */
+  packetFrom(now: Millis, key: SaKey, remote: Endpoint): void {
+    this.now = now
+    if (this.down) return
+    for (const peer of this.peers.values())
+      if (peer.children.mayMove(key.protocol, key.spi))
+        return this.guard(now, peer, () => peer.packetFrom(now, remote))
   }
 
   /** A message under SPIs that we do not know: the beginning of an IKE SA, or nothing. */

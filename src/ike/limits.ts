@@ -16,6 +16,9 @@ export interface IkeLimits {
   /** All messages a second from one peer's address, and burst. */
   readonly messagesPerSecond: number
   readonly messagesBurst: number
+  /** Messages a second from addresses of no peer, and burst, that may be of a peer whose NAT has moved it. */
+  readonly elsewherePerSecond: number
+  readonly elsewhereBurst: number
   /** Answers with the same octets to one repeated message. */
   readonly repeats: number
   /** How long a finished exchange is kept to answer repetitions. */
@@ -63,6 +66,8 @@ export const IKE_LIMITS: IkeLimits = {
   firstMessagesBurst: 20,
   messagesPerSecond: 1_000,
   messagesBurst: 1_000,
+  elsewherePerSecond: 100,
+  elsewhereBurst: 100,
   repeats: 16,
   finishedMs: 60_000,
   exchangesPerSa: 256,

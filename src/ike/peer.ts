@@ -5,14 +5,14 @@ import { formatSelector } from '../wire/traffic-selector.js'
 import type { AgreedChild } from './child-sa.js'
 import { ChildTable } from './children.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
-import type { IkeEnvironment, Millis } from './environment.js'
+import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
 import { keysOf, plainKeys } from './first-keys.js'
 import { formatIdentity } from './identity.js'
 import type { Admission, FirstKeys, IkeSa, IkeSaOwner, IkeVersion } from './ike-sa.js'
 import { IkeSaSet } from './ike-sa-set.js'
 import { inSharedLane, sharedLanes } from './lanes.js'
 import type { IkeLimits } from './limits.js'
-import { formatEndpoint, IKE_PORT, type Path, samePath } from './path.js'
+import { formatEndpoint, IKE_PORT, type Path } from './path.js'
 import type { Prephase } from './prephase/prephase.js'
 import { TokenBucket } from './prephase/token-bucket.js'
 import type { PrephaseResult, PrephaseStatus } from './prephase/types.js'
@@ -337,6 +337,13 @@ export class Peer implements IkeSaOwner {
     this.afterClose(now)
   }
 
+  /** The newest authentic packet of an SA came from elsewhere than the ones before. */
+  packetFrom(now: Millis, remote: Endpoint): void {
+    const sa = this.sas.usable()
+    if (sa?.follows !== true) return this.refuse(now, 'move-ignored')
+    sa.peerMoved(now, { local: sa.path.local, remote })
+  }
+
   // A peer that has forgotten us
 
   get isUp(): boolean {
@@ -398,9 +405,7 @@ export class Peer implements IkeSaOwner {
       peer: this.config.name,
       remote: formatEndpoint(sa.path.remote),
     })
-    // An SA's ports are fixed in the data path: encapsulated ones are replaced.
-    if (this.children.all().some((r) => r.agreed.udp && !samePath(r.path, sa.path)))
-      this.children.renewAll(now)
+    this.children.redirect(now, sa.path)
   }
 
   childInbound(now: Millis, sa: IkeSa, agreed: AgreedChild, key: Uint8Array): void {

@@ -8,6 +8,7 @@ import {
   type SaKey,
   type SaSpec,
 } from '../sadb/sa-spec.js'
+import type { IpAddress } from '../wire/ip-address.js'
 import { IPV4_HEADER_LEN, IPV4_TOTAL_MAX } from '../wire/ipv4.js'
 import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX } from '../wire/ipv6.js'
 import type { AhTransform } from './ah-transform.js'
@@ -55,7 +56,7 @@ const HIGH = 1
 
 /** What both directions have in common. */
 abstract class Sa {
-  readonly info: SaInfo
+  info: SaInfo
   readonly spi: number
   readonly policy: number
   readonly tunnel: boolean
@@ -165,6 +166,17 @@ export class OutboundSa extends Sa {
     }
   }
 
+  /**
+   * The peer of an SA in UDP is sent to another address and port, by whoever has the socket. In transport mode the address is
+   * also the packets' own, which stays.
+   */
+  redirect(remote: IpAddress, port: number): void {
+    const { udp } = this.info
+    if (udp === undefined) return
+    const to = this.tunnel ? { remote } : {}
+    this.info = { ...this.info, ...to, udp: { ...udp, remotePort: port } }
+  }
+
   /** @param mtu of the way to the peer, as a router told it; 0 = not known */
   pathMtuIs(mtu: number): void {
     this.pathMtu = mtu === 0 ? IPV6_TOTAL_MAX : mtu
@@ -226,6 +238,9 @@ export class OutboundSa extends Sa {
 
 /** An SA that packets come in by. */
 export class InboundSa extends Sa {
+  /** Where the newest packet in UDP came from. */
+  private readonly peer = new Uint8Array(16)
+  private peerPort: number
   readonly replay: ReplayWindow
   /** Next header of the packet opened last. */
   nextHeader = 0
@@ -234,6 +249,22 @@ export class InboundSa extends Sa {
   constructor(spec: SaSpec, engines: readonly CryptoEngine[], slab: Slab, options: SaOptions) {
     super(spec, engines, slab, options)
     this.replay = new ReplayWindow(spec.replayWindow, spec.esn)
+    this.peer.set(spec.remote)
+    this.peerPort = spec.udp?.remotePort ?? 0
+  }
+
+  /** Whether packets came from there so far. @param source octets of the address at `at` */
+  isFrom(source: Uint8Array, at: number, port: number): boolean {
+    if (port !== this.peerPort) return false
+    const { peer } = this
+    for (let i = this.info.remote.length - 1; i >= 0; i--) if (peer[i] !== source[at + i]) return false
+    return true
+  }
+
+  /** From now on they do. */
+  nowFrom(source: Uint8Array, at: number, port: number): void {
+    for (let i = this.info.remote.length - 1; i >= 0; i--) this.peer[i] = source[at + i]!
+    this.peerPort = port
   }
 
   /** Records the number that the replay window found new; the packet was authentic. */

@@ -83,6 +83,11 @@ export class IkeEnvironmentTwin extends VirtualEnvironment {
   sendKeepalive(local: Endpoint, remote: Endpoint): void {
     this.keepalives.push({ at: this.network.now, local, remote })
   }
+  redirectSa(key: SaKey, remote: Endpoint): void {
+    for (const [name, sa] of this.sas)
+      if (sa.direction === key.direction && sa.spi === key.spi && sa.policy === key.policy && sa.udp)
+        this.sas.set(name, { ...sa, remote: remote.address, udp: { ...sa.udp, remotePort: remote.port } })
+  }
   inboundIdleMs(key: SaKey): number | undefined {
     const at = this.inboundAt.get(key.spi)
     return at === undefined ? undefined : this.network.now - at

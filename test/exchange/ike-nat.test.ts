@@ -28,8 +28,15 @@ class Nat implements VirtualNode {
     this.network = network
     network.attach(PUBLIC.address, this)
   }
+  address = PUBLIC.address
+  /** The provider has given it another address. */
+  moveTo({ address }: Endpoint): void {
+    this.network.detach(this.address)
+    this.address = address
+    this.network.attach(address, this)
+  }
   out(local: Endpoint, remote: Endpoint, message: Uint8Array): void {
-    this.network.send({ address: PUBLIC.address, port: this.base + local.port }, remote, message)
+    this.network.send({ address: this.address, port: this.base + local.port }, remote, message)
   }
   receive(now: number, local: Endpoint, remote: Endpoint, message: Uint8Array): void {
     const port = local.port - this.base
@@ -113,14 +120,102 @@ describe.each([1, 2] as const)('behind a NAT, IKEv%i', (version) => {
     expect(b.env.sas.size).toBe(0)
   })
 
-  test('the NAT forgets: the new port is learnt and children are replaced', () => {
+  const outbound = (e: IkeEnd) => e.env.newestOutbound(1)!
+
+  test('the NAT forgets: the next message is followed, the SAs stay', () => {
     const ends = behindNat({ dpdDelaySeconds: 10 })
     ends.a.ike.acquire(ends.network.now, 1)
     ends.network.runFor(500)
+    const { spi } = outbound(ends.b)
     ends.nat.base = 20_000
     ends.network.runFor(30_000)
     expect(convergence(ends)).toEqual([])
-    expect(ends.b.env.newestOutbound(1)!.udp).toEqual({ localPort: 4500, remotePort: 24_500 })
+    expect(outbound(ends.b)).toMatchObject({ spi, udp: { localPort: 4500, remotePort: 24_500 } })
+    // Renewed SAs go there as well.
+    ends.b.ike.expire(ends.network.now, {
+      ...{ direction: 'outbound', protocol: 'esp', policy: 1, limit: 'soft', cause: 'asked', spi },
+    } as const)
+    ends.network.runFor(5_000)
+    expect(convergence(ends)).toEqual([])
+    expect(outbound(ends.b).spi).not.toBe(spi)
+    expect(outbound(ends.b).udp).toEqual({ localPort: 4500, remotePort: 24_500 })
+  })
+
+  test('so is the newest packet, at once', () => {
+    const ends = behindNat()
+    ends.a.ike.acquire(ends.network.now, 1)
+    ends.network.runFor(500)
+    const inbound = ends.b.env.inbound()[0]!
+    const sent = ends.network.sent.length
+    ends.b.ike.packetFrom(ends.network.now, inbound, { address: PUBLIC.address, port: 33_333 })
+    expect(outbound(ends.b).udp).toEqual({ localPort: 4500, remotePort: 33_333 })
+    expect(ends.b.peer.ikeSas[0]!.remote).toBe('198.51.100.7:33333')
+    expect(ends.network.sent.length).toBe(sent)
+    // Not one of an SA that is not there.
+    ends.b.ike.packetFrom(ends.network.now, { ...inbound, spi: 1 }, { address: PUBLIC.address, port: 7 })
+    expect(outbound(ends.b).udp!.remotePort).toBe(33_333)
+  })
+
+  test('the NAT has another address: IKE SA and CHILD_SA go on, and are renewed', () => {
+    const ends = behindNat({ dpdDelaySeconds: 10 })
+    const { network, nat, a, b } = ends
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    nat.moveTo(endpoint('198.51.100.99'))
+    network.runFor(30_000)
+    expect(convergence(ends)).toEqual([])
+    expect(formatIp(outbound(b).remote)).toBe('198.51.100.99')
+    const { spi } = outbound(a)
+    a.ike.expire(network.now, {
+      ...{ direction: 'outbound', protocol: 'esp', policy: 1, limit: 'soft', cause: 'asked', spi },
+    } as const)
+    network.runFor(5_000)
+    expect(convergence(ends)).toEqual([])
+    expect(outbound(a).spi).not.toBe(spi)
+    expect(formatIp(outbound(b).remote)).toBe('198.51.100.99')
+    expect(a.env.counted('ike.dead-peer') + b.env.counted('ike.dead-peer')).toBe(0)
+  })
+
+  test('nobody is followed without proof, and nobody who is behind no NAT', () => {
+    const { network, a, b } = behindNat({ dpdDelaySeconds: 0 })
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    const elsewhere = endpoint('203.0.113.9', 4500)
+    const at4500 = { address: B.address, port: 4500 }
+    const before = { ...outbound(b) }
+    for (const d of network.sent.filter((x) => x.to.port === 4500)) {
+      const forged = new Uint8Array(d.message)
+      forged[forged.length - 1]! ^= 1
+      for (const message of [d.message, forged]) {
+        network.inject({ address: PUBLIC.address, port: 5 }, at4500, message)
+        network.inject(elsewhere, at4500, message)
+      }
+    }
+    network.runFor(1_000)
+    expect(outbound(b)).toEqual(before)
+    // A has an address of its own: B's messages and packets from elsewhere change nothing.
+    const there = outbound(a)
+    a.ike.packetFrom(network.now, a.env.inbound()[0]!, elsewhere)
+    expect(a.env.counted('ike.move-ignored')).toBe(1)
+    expect(outbound(a)).toEqual(there)
+  })
+
+  test('strangers cost a counter', () => {
+    const { network, a, b } = behindNat()
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    const sent = network.sent.length
+    const first = network.sent.find((d) => d.to.port === 4500)!.message
+    for (let i = 0; i < 300; i++)
+      b.receive(
+        network.now,
+        B,
+        endpoint('203.0.113.9'),
+        first.map((x, at) => (at < 8 ? i : x)),
+      )
+    expect(b.env.counted('ike.unknown-peer')).toBe(100)
+    expect(b.env.counted('ike.rate-limit')).toBe(200)
+    expect(network.sent.length).toBe(sent)
   })
 })
 

@@ -84,6 +84,7 @@ describe.skipIf(missing)('lanes of one data path', () => {
         refused: (_, reason) => told.push(['refused', reason]),
         pathMtu: () => undefined,
         unknownSpi: () => {},
+        packetFrom: () => {},
         stepBack: (feature, reason) => told.push([feature, reason]),
         fault: (error) => told.push(['fault', error.message]),
       },

@@ -61,6 +61,7 @@ describe.skipIf(missing)('offloads that go wrong while running', () => {
         refused: (_, reason) => told.push(['refused', reason]),
         pathMtu: () => undefined,
         unknownSpi: () => {},
+        packetFrom: () => {},
         stepBack: (feature, reason) => told.push([feature, reason]),
         fault: (error) => told.push(['fault', error.message]),
       },

@@ -123,6 +123,10 @@ export class IkeSaV1 implements IkeSa {
     return this.phase2?.hardAt
   }
 
+  get follows(): boolean {
+    return this.phase2?.phase1.nat.remote ?? false
+  }
+
   get heardAt(): Millis | undefined {
     return this.phase2?.heardAt
   }
@@ -178,6 +182,10 @@ export class IkeSaV1 implements IkeSa {
       default:
         return this.owner.refuse(now, 'exchange-type')
     }
+  }
+
+  peerMoved(now: Millis, path: Path): void {
+    if (this.stage !== 'CLOSED') this.guard(now, () => this.phase2?.follow(now, path))
   }
 
   tick(now: Millis): void {

@@ -350,7 +350,12 @@ export class Phase2 {
     this.messageIds.add(messageId)
     if (this.softAt !== undefined && this.messageIds.size > this.owner.limits.messageIds * MESSAGE_IDS_PART)
       this.softAt = Math.min(this.softAt, now)
-    if (samePath(this.path, path)) return
+    this.follow(now, path)
+  }
+
+  /** Only a NAT changes a peer's address and port. */
+  follow(now: Millis, path: Path): void {
+    if (!this.phase1.nat.remote || samePath(this.path, path)) return
     this.path = copyPath(path)
     this.owner.moved(now, this.host.sa)
   }

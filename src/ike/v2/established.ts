@@ -373,7 +373,11 @@ export class Established {
   /** An authenticated message: a sign of life, perhaps a new way. */
   private heard(now: Millis, path: Path): void {
     this.aliveAt = now
-    // Only a NAT changes a peer's port; our own address is not for the peer to change (RFC 7296 section 2.23).
+    this.follow(now, path)
+  }
+
+  /** Only a NAT changes a peer's address and port; ours are not for the peer to change (RFC 7296 section 2.23). */
+  follow(now: Millis, path: Path): void {
     if (!this.nat.remote || samePath(this.path, path)) return
     this.path = copyPath(path)
     this.owner.moved(now, this.host.sa)

@@ -144,6 +144,10 @@ export class IkeSaV2 implements NextIkeSa {
     return this.up?.hardAt
   }
 
+  get follows(): boolean {
+    return this.up?.nat.remote ?? false
+  }
+
   get heardAt(): Millis | undefined {
     return this.up?.aliveAt
   }
@@ -342,6 +346,10 @@ export class IkeSaV2 implements NextIkeSa {
   }
 
   // What the manager asks for
+
+  peerMoved(now: Millis, path: Path): void {
+    if (this.stage !== 'CLOSED') this.guard(now, () => this.up?.follow(now, path))
+  }
 
   tick(now: Millis): void {
     this.guard(now, () => {
