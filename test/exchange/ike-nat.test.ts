@@ -156,6 +156,16 @@ describe.each([1, 2] as const)('behind a NAT, IKEv%i', (version) => {
     expect(outbound(ends.b).udp!.remotePort).toBe(33_333)
   })
 
+  test('who claims a NAT and is behind one is followed as well', () => {
+    const ends = behindNat({ encapsulation: 'udp', dpdDelaySeconds: 10 })
+    ends.a.ike.acquire(ends.network.now, 1)
+    ends.network.runFor(500)
+    ends.nat.base = 20_000
+    ends.network.runFor(30_000)
+    expect(convergence(ends)).toEqual([])
+    expect(outbound(ends.b).udp!.remotePort).toBe(24_500)
+  })
+
   test('the NAT has another address: IKE SA and CHILD_SA go on, and are renewed', () => {
     const ends = behindNat({ dpdDelaySeconds: 10 })
     const { network, nat, a, b } = ends

@@ -15,7 +15,7 @@ import { type AwaitedExchange, forgetAwaited } from './awaited-exchange.js'
 import { openMessage } from './fragmentation.js'
 import { type Keying, sealed, wipeKeying } from './keying.js'
 import type { ChildKeymat } from './keys.js'
-import type { NatState } from './nat.js'
+import { mayMove, type NatState } from './nat.js'
 import type { NextIkeSa, Task } from './next-ike-sa.js'
 import type { Outgoing } from './outgoing.js'
 import { OWN_EXCHANGES } from './own-exchanges.js'
@@ -378,7 +378,7 @@ export class Established {
 
   /** Only a NAT changes a peer's address and port; ours are not for the peer to change (RFC 7296 section 2.23). */
   follow(now: Millis, path: Path): void {
-    if (!this.nat.remote || samePath(this.path, path)) return
+    if (!mayMove(this.nat) || samePath(this.path, path)) return
     this.path = copyPath(path)
     this.owner.moved(now, this.host.sa)
   }

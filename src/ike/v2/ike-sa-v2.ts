@@ -28,7 +28,7 @@ import {
 } from './first-states.js'
 import { asksAgain, Fragments, inheritFragments, isFragment, notLarger } from './fragmentation.js'
 import type { Keying } from './keying.js'
-import { type NatState, usesUdp } from './nat.js'
+import { mayMove, type NatState, usesUdp } from './nat.js'
 import type { NextIkeSa, Task } from './next-ike-sa.js'
 import type { Outgoing } from './outgoing.js'
 import type { OwnedChild } from './own-states.js'
@@ -145,7 +145,7 @@ export class IkeSaV2 implements NextIkeSa {
   }
 
   get follows(): boolean {
-    return this.up?.nat.remote ?? false
+    return this.up !== undefined && mayMove(this.up.nat)
   }
 
   get heardAt(): Millis | undefined {

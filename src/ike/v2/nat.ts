@@ -22,6 +22,12 @@ export const NO_NAT: NatState = { local: false, remote: false, claimed: false }
 /** Both ends go to port 4500 and encapsulate ESP in UDP. */
 export const usesUdp = (n: NatState): boolean => n.local || n.remote || n.claimed
 
+/**
+ * Whether the peer is followed to another address and port. One that claims a NAT hides whether there is one; whoever is behind a
+ * NAT itself knows the other end's address (RFC 7296 section 2.23).
+ */
+export const mayMove = (n: NatState): boolean => n.remote || (n.claimed && !n.local)
+
 /** SHA-1(SPIi | SPIr | IP | port). */
 export const natHash = (spiI: Uint8Array, spiR: Uint8Array, address: Uint8Array, port: number): Uint8Array =>
   hash(PRF.HMAC_SHA1, spiI, spiR, address, Uint8Array.of(port >>> 8, port & 0xff))
