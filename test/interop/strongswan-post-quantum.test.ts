@@ -145,5 +145,23 @@ describe.skipIf(missing !== undefined)(
         expect(sa!.proposal).toBe('aes256gcm16-prfsha384-x25519')
       },
     )
+
+    test('our default proposals, renewed by either end', { timeout: 90_000 }, async () => {
+      const swans = 'aes256gcm16-prfsha384-x25519,default'
+      const conf = theirs('', PPK, 'elsewhere', swans)
+      charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf)
+      gateway = await Gateway.start(lab, 'a', ours(lab, '', '{ lifetime: 20s }'))
+      ping()
+      const spis = async () => (await gateway!.status()).peers[0]!.ike!.sas.map((sa) => sa.initiatorSpi)
+      const first = await spis()
+      charon.swanctl('--rekey', '--ike', 'interop')
+      await gateway.until('renewed by strongSwan', (s) => renewals(s) >= 1)
+      expect(ping()).toContain(' 0% packet loss')
+      await gateway.until('renewed by us', (s) => renewals(s) >= 2, 40_000)
+      expect(ping()).toContain(' 0% packet loss')
+      expect(await spis()).not.toEqual(first)
+    })
   },
 )
+
+const renewals = (s: Awaited<ReturnType<Gateway['status']>>): number => s.events['ike.rekeyed'] ?? 0

@@ -88,8 +88,8 @@ function bounded(end: IkeEnd): void {
 
 function settings(random: Random, version: 1 | 2): Partial<IkePeerConfig> {
   const group = random.oneIn(8) ? 'ecp256' : 'x25519'
-  const pfs = random.oneIn(3) ? '-x25519' : ''
   const second = version === 2 && random.oneIn(4) ? '-ke1_mlkem768' : ''
+  const pfs = random.oneIn(3) ? `-x25519${random.oneIn(2) ? second : ''}` : ''
   const ppk = { id: utf8('pair'), key: new Uint8Array(32).fill(5), required: random.oneIn(2) }
   return {
     version,
