@@ -15,6 +15,8 @@ export interface AgreedChild {
   /** With `esn` decided. */
   readonly proposal: ChildProposal
   readonly mode: SaMode
+  /** The peer asked for transport mode and got a tunnel. */
+  readonly modeDeclined?: true
   readonly udp: boolean
   /** Host order. The inbound one is ours, the outbound one the peer's. */
   readonly inboundSpi: number

@@ -16,6 +16,13 @@ export const formatFields = (f: Fields): string =>
     .map(([name, value]) => `${name} ${value}`)
     .join(', ')
 
+/** What two ends say of the selectors and the mode of a child. */
+export const selectorFields = (local: string, remote: string, mode: string): Fields => ({
+  mode,
+  'local selectors': local,
+  'remote selectors': remote,
+})
+
 /** Proposals of one side shown at most. */
 const SHOWN_MAX = 8
 

@@ -156,7 +156,7 @@ export interface IkeSaOwner {
   refuse(now: Millis, cause: string, error?: string, fields?: Record<string, unknown>): void
   established(now: Millis, sa: IkeSa, initialContact: boolean): void
   /** An IKE SA that did not come up. */
-  failed(now: Millis, sa: IkeSa, reason: string): void
+  failed(now: Millis, sa: IkeSa, reason: string, fields?: Record<string, unknown>): void
   /** The child that a first exchange is to negotiate besides; undefined when none is wanted now. */
   firstChild(now: Millis, peersLanes: number): ChildConfig | undefined
   /** The peer closed an established IKE SA. */
@@ -181,7 +181,13 @@ export interface IkeSaOwner {
   childOutbound(now: Millis, sa: IkeSa, agreed: AgreedChild, key: Uint8Array): void
   /** The peer never confirmed it. */
   childAbandoned(now: Millis, agreed: AgreedChild): void
-  childFailed(now: Millis, sa: IkeSa, child: ChildConfig, reason: string): void
+  childFailed(
+    now: Millis,
+    sa: IkeSa,
+    child: ChildConfig,
+    reason: string,
+    fields?: Record<string, unknown>,
+  ): void
   /** The peer has confirmed the end of one that was replaced: what was on its way has come soon. */
   childSettled(now: Millis, agreed: AgreedChild): void
   /** The peer no longer receives on these SAs, which are outbound here. */

@@ -316,14 +316,14 @@ export class Peer implements IkeSaOwner {
     this.sas.remove(now, sa)
   }
 
-  failed(now: Millis, sa: IkeSa, reason: string): void {
+  failed(now: Millis, sa: IkeSa, reason: string, fields?: Record<string, unknown>): void {
     this.sas.remove(now, sa)
     if (sa.role === 'initiator') {
       this.attempt = undefined
-      this.attemptFailed(now, sa.startedAt, reason)
+      this.attemptFailed(now, sa.startedAt, reason, fields)
     } else {
       this.lastError = { at: now, message: reason }
-      this.shared.refusals.refuse(now, 'half-open-failed', this.config.name, reason)
+      this.shared.refusals.refuse(now, 'half-open-failed', this.config.name, reason, fields)
       this.pursue(now)
     }
   }
@@ -443,22 +443,36 @@ export class Peer implements IkeSaOwner {
     this.children.abandon(agreed)
   }
 
-  childFailed(now: Millis, _sa: IkeSa, child: ChildConfig, reason: string): void {
-    this.lastError = { at: now, message: `child ${child.name}: ${reason}` }
+  childFailed(
+    now: Millis,
+    _sa: IkeSa,
+    child: ChildConfig,
+    reason: string,
+    fields?: Record<string, unknown>,
+  ): void {
+    const named = reason.startsWith(`child ${child.name}: `) ? reason : `child ${child.name}: ${reason}`
+    this.lastError = { at: now, message: named }
     this.env.count('ike.child-failed')
-    this.env.log('warn', 'ike: no CHILD_SA', { peer: this.config.name, child: child.name, reason })
+    this.env.log('warn', 'ike: no CHILD_SA', { peer: this.config.name, child: child.name, reason, ...fields })
     this.retryAt.set(child, now + this.limits.retryMs)
     if (child.start !== 'start') this.wanted.delete(child)
     this.pursue(now)
   }
 
   childrenDeleted(now: Millis, protocol: SaProtocol, outboundSpis: readonly number[]): void {
-    for (const { agreed, state } of this.children.deletedByPeer(now, protocol, outboundSpis))
+    for (const { agreed, state, installedAt } of this.children.deletedByPeer(now, protocol, outboundSpis)) {
+      if (agreed.modeDeclined && now - installedAt < this.limits.responderWaitMs)
+        this.refuse(
+          now,
+          'mode-declined',
+          `child ${agreed.child.name}: mode: ours tunnel, theirs transport (the peer has deleted the SA)`,
+        )
       this.env.log(state === 'CURRENT' ? 'info' : 'debug', 'ike: the peer has deleted a CHILD_SA', {
         peer: this.config.name,
         child: agreed.child.name,
         outbound: spiText(agreed.outboundSpi),
       })
+    }
   }
 
   yieldTo(now: Millis, child: ChildConfig, peersId: number): boolean {
@@ -554,11 +568,16 @@ export class Peer implements IkeSaOwner {
     this.sas.add(sa)
   }
 
-  private attemptFailed(now: Millis, startedAt: Millis, reason: string): void {
+  private attemptFailed(
+    now: Millis,
+    startedAt: Millis,
+    reason: string,
+    fields?: Record<string, unknown>,
+  ): void {
     this.lastError = { at: now, message: reason }
     this.attemptAt = Math.max(now, startedAt + this.limits.retryMs)
     this.env.count('ike.failed')
-    this.env.log('warn', 'ike: no IKE SA', { peer: this.config.name, reason })
+    this.env.log('warn', 'ike: no IKE SA', { peer: this.config.name, reason, ...fields })
     for (const child of this.wanted) if (child.start !== 'start') this.wanted.delete(child)
     if (this.wanted.size > 0) this.later(Math.max(this.attemptAt, now + 1_000))
   }

@@ -271,7 +271,7 @@ describe.each([1, 2] as const)('encapsulation without a NAT, IKEv%i', (version) 
   })
   test('udp and raw: told', () => {
     const { a, b } = udpOf({ a: 'udp', b: 'raw' })
-    expect(a.peer.lastError?.message).toContain('encapsulation is udp')
+    expect(a.peer.lastError?.message).toContain('encapsulation: ours udp, theirs without NAT traversal')
     expect(a.env.sas.size + b.env.sas.size).toBe(0)
   })
   test('AH goes raw beside preferred UDP', () => {

@@ -589,7 +589,9 @@ describe('refusals are told by name', () => {
       'protocol ike, encryption aes128, integrity sha256, prf prfsha256, group x25519',
       'protocol ike, encryption aes128, integrity sha1, prf prfsha1, group modp2048',
     ])
-    expect(a.peer.lastError?.message).toBe('the peer seems to say NO_PROPOSAL_CHOSEN')
+    expect(a.peer.lastError?.message).toBe(
+      'the peer seems to say NO_PROPOSAL_CHOSEN: group: ours x25519, theirs modp3072',
+    )
   })
 
   test('no common child proposal: the IKE SA is up all the same', () => {
@@ -597,7 +599,9 @@ describe('refusals are told by name', () => {
     a.ike.acquire(network.now, 1)
     network.runFor(1_000)
     expect(b.peer.lastError?.message).toContain('encryption: ours aes256gcm16, theirs aes128gcm16')
-    expect(a.peer.lastError?.message).toBe('child migration: the peer says NO_PROPOSAL_CHOSEN')
+    expect(a.peer.lastError?.message).toBe(
+      'child migration: the peer says NO_PROPOSAL_CHOSEN: encryption: ours aes128gcm16, theirs aes256gcm16',
+    )
     expect([a.peer.phase, b.peer.phase]).toEqual(['established', 'established'])
   })
 

@@ -17,7 +17,7 @@ export type Effect =
   | { readonly do: 'send'; readonly path: Path; readonly message: Uint8Array }
   | { readonly do: 'refuse'; readonly cause: Cause; readonly fields?: Record<string, unknown> }
   | { readonly do: 'count'; readonly counter: string }
-  /** Told once an exchange; `over` when that is the end of it. */
+  /** Told once an exchange, and remembered when it is over. */
   | { readonly do: 'silent'; readonly silence: Trouble; readonly over?: true }
   | { readonly do: 'finished'; readonly result: PrephaseResult }
   | { readonly do: 'failed'; readonly reason: string }

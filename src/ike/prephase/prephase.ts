@@ -348,10 +348,11 @@ export class Prephase {
           break
         case 'silent':
           if (e.over) peer.lastSilence = e.silence
-          this.env.log('info', `pre-phase: ${e.silence.message}`, {
-            peer: peer.config.name,
-            remote: formatIp(peer.config.remote),
-          })
+          else
+            this.env.log('info', `pre-phase: ${e.silence.message}`, {
+              peer: peer.config.name,
+              remote: formatIp(peer.config.remote),
+            })
           break
         case 'finished':
           this.env.count('prephase.finished')

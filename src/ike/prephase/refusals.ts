@@ -90,10 +90,10 @@ export class Refusals {
       line.suppressed++
       return
     }
-    const [level, text] = CAUSES[cause]
+    const [level] = CAUSES[cause]
     const suppressed = line === undefined || line.suppressed === 0 ? {} : { suppressed: line.suppressed }
     this.lines.set(key, { quietUntil: now + this.everyMs, suppressed: 0 })
-    this.env.log(level, `pre-phase: ${text}`, {
+    this.env.log(level, `pre-phase: ${explain(cause, fields)}`, {
       cause,
       ...(peer === undefined ? {} : { peer }),
       ...fields,

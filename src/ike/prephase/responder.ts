@@ -177,9 +177,12 @@ function again(
 ): Result {
   if (!equalOctets(e.message, known)) return refused(s, e.kind === 'STEP3' ? 'bad-proof' : 'cookie-reused')
   if (s.repeats >= c.limits.repeats) return refused(s, 'repeat-limit')
+  const next = { ...s, repeats: s.repeats + 1 }
+  const silence = next.repeats === SILENT_REPEATS ? notFollowed(next) : undefined
   return {
-    next: { ...s, repeats: s.repeats + 1 },
+    next,
     effects: [
+      ...(silence === undefined ? [] : [{ do: 'silent', silence } as const]),
       { do: 'count', counter: 'prephase.repeated' },
       { do: 'send', path: e.path, message },
     ],

@@ -8,7 +8,9 @@ import { spiOctets } from '../../wire/ike/v1/notify.js'
 import { FLAG, isErrorNotify, NOTIFY, notifyName, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import type { Role } from '../child-sa.js'
 import type { ChildConfig } from '../config.js'
+import { formatFields } from '../differences.js'
 import type { Millis } from '../environment.js'
+import { explained, readExplanation } from '../explanation.js'
 import type { FirstKeys, IkeSa, IkeSaDescription, IkeSaOwner, IkeVersion, Stage } from '../ike-sa.js'
 import { formatEndpoint, IKE_PORT, type Path } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
@@ -37,6 +39,7 @@ import {
 } from './main-mode-states.js'
 import { PayloadSet, RULES } from './message-rules.js'
 import { type NatState, usesUdp } from './nat.js'
+import { ownPhase1Fields } from './phase1-offer.js'
 import { Phase2 } from './phase2.js'
 
 /** What a peer says that has lost its SAs. */
@@ -53,7 +56,7 @@ export class IkeSaV1 implements IkeSa {
   private readonly takePsk: () => Uint8Array | undefined
   private state: MainModeState = { kind: 'IDLE' }
   /** What an unauthenticated message claimed while we waited. */
-  private hint: string | undefined
+  private hint: { readonly text: string; readonly fields: Record<string, unknown> } | undefined
   private phase2: Phase2 | undefined
   private readonly fragmentation = new Fragmentation()
   private closed = false
@@ -296,7 +299,7 @@ export class IkeSaV1 implements IkeSa {
         initiatorSpi: this.initiatorSpi,
         encryptionKey: next.keys.key,
       })
-    for (const e of effects) this.apply(now, e)
+    for (const e of effects) this.apply(now, e, event.kind === 'DUE' ? before.kind : undefined)
   }
 
   private context(): MainModeContext {
@@ -313,7 +316,8 @@ export class IkeSaV1 implements IkeSa {
     }
   }
 
-  private apply(now: Millis, e: MainModeEffect): void {
+  /** @param silent the state in which the peer did not answer */
+  private apply(now: Millis, e: MainModeEffect, silent: MainModeState['kind'] | undefined): void {
     switch (e.do) {
       case 'send':
         return this.send(e.path, e.message)
@@ -333,8 +337,10 @@ export class IkeSaV1 implements IkeSa {
       }
       case 'failed': {
         this.closed = true
-        const hint = this.hint === undefined ? '' : `; without proof somebody said: ${this.hint}`
-        return this.owner.failed(now, this, `${e.reason}${hint}`)
+        const { hint } = this
+        if (hint === undefined || silent === undefined) return this.owner.failed(now, this, e.reason)
+        const text = silent === 'SA_SENT' ? hint.text : `${hint.text} (${e.reason})`
+        return this.owner.failed(now, this, text, hint.fields)
       }
     }
   }
@@ -363,12 +369,14 @@ export class IkeSaV1 implements IkeSa {
       if (!(error instanceof WireError)) throw error
     }
     if (information === undefined) {
-      this.hint = 'something that does not decrypt, as it is when the pre-shared keys differ'
-      const error = 'the answer to message 5 does not decrypt: the pre-shared keys differ'
-      return this.owner.refuse(now, 'undecryptable', error)
+      const text = "the answer to message 5 does not decrypt: the peer's pre-shared key differs from ours"
+      this.hint = { text, fields: {} }
+      return this.owner.refuse(now, 'undecryptable', text)
     }
     const error = information.notifies.find((n) => isErrorNotify(n.type))
-    if (error !== undefined) this.mainMode(now, { kind: 'REFUSED', notify: notifyName(error.type) })
+    if (error === undefined) return
+    const notify = explained(notifyName(error.type), readExplanation(error.data))
+    this.mainMode(now, { kind: 'REFUSED', notify })
   }
 
   /** Anybody may have sent it: noted for the operator, and nothing else. */
@@ -379,10 +387,12 @@ export class IkeSaV1 implements IkeSa {
     if (error !== undefined && this.stage === 'ESTABLISHED' && FORGOTTEN.includes(error.type))
       return this.owner.doubted(now)
     if (error === undefined || this.stage !== 'CONNECTING') return this.owner.refuse(now, 'unprotected')
-    const name = notifyName(error.type)
-    this.hint = name
-    const ours = this.owner.config.proposals.map(formatIkeProposal)
-    this.owner.refuse(now, 'unprotected-notify', `the peer seems to say ${name}`, { ours })
+    const why = readExplanation(error.data)
+    const text = `the peer seems to say ${explained(notifyName(error.type), why)}`
+    const ours = ownPhase1Fields(this.owner.config.proposals).map(formatFields)
+    const fields = { ours, ...(why !== undefined && why.theirs.length > 0 && { theirs: why.theirs }) }
+    this.hint = { text, fields }
+    this.owner.refuse(now, 'unprotected-notify', text, fields)
   }
 
   // Parts
@@ -444,7 +454,9 @@ const isUnderSa = (h: IkeHeader): boolean =>
 export const IKE_V1: IkeVersion = {
   isFirstMessage: (h) => h.exchange === EXCHANGE.MAIN_MODE && isZero(h.responderSpi) && h.messageId === 0,
   answerUnknown: (h) =>
-    isUnderSa(h) ? clearNotify(h.initiatorSpi, h.responderSpi, NOTIFY.INVALID_COOKIE) : undefined,
+    isUnderSa(h)
+      ? clearNotify(h.initiatorSpi, h.responderSpi, NOTIFY.INVALID_COOKIE, new Uint8Array(0))
+      : undefined,
   initiate: IkeSaV1.initiate,
   answer: IkeSaV1.answer,
 }

@@ -1,5 +1,5 @@
 import { AES_BLOCK } from '../../crypto/aes-cbc.js'
-import { EXCHANGE, type IkeHeader, VERSION_1 } from '../../wire/ike/header.js'
+import { EXCHANGE, IKE_HEADER_LEN, type IkeHeader, VERSION_1 } from '../../wire/ike/header.js'
 import { emitMessage, type PayloadInit } from '../../wire/ike/payloads.js'
 import {
   type DeletePayload,
@@ -37,10 +37,13 @@ export function sealInformational(
   return seal(head, hashed, key, phase2Iv(prfId, p.lastBlock, messageId, AES_BLOCK)).message
 }
 
+/** Octets of an unprotected Informational with one notify that has no data. */
+export const CLEAR_NOTIFY_LEN: number = IKE_HEADER_LEN + 12
+
 /** An unprotected Informational, RFC 2409 section 5.7: a hint to the peer's operator, nothing that it may rely on. */
-export function clearNotify(ci: Uint8Array, cr: Uint8Array, type: number): Uint8Array {
+export function clearNotify(ci: Uint8Array, cr: Uint8Array, type: number, data: Uint8Array): Uint8Array {
   const none = new Uint8Array(0)
-  const body = emitNotify({ doi: DOI_IPSEC, protocol: PROTOCOL.ISAKMP, spi: none, type, data: none })
+  const body = emitNotify({ doi: DOI_IPSEC, protocol: PROTOCOL.ISAKMP, spi: none, type, data })
   const head = { initiatorSpi: ci, responderSpi: cr, version: VERSION_1, flags: 0, messageId: 0 }
   return emitMessage({ ...head, exchange: EXCHANGE.INFORMATIONAL_V1 }, [{ type: PAYLOAD.NOTIFY, body }])
 }

@@ -2,8 +2,10 @@ import { spiNumber } from '../../wire/ike/v1/notify.js'
 import { NOTIFY, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import type { IkePeerConfig } from '../config.js'
 import type { Millis } from '../environment.js'
+import { emitExplanation } from '../explanation.js'
 import { copyPath, IKE_PORT, type Path } from '../path.js'
 import { cookiePair, deletePayload, notifyPayload, sealInformational } from './informational.js'
+import type { WrongIdentity } from './main-mode-parts.js'
 import {
   forgetMainMode,
   type MainModeContext,
@@ -101,18 +103,18 @@ export function failTelling(
   s: MainModeIn<'AUTH_SENT' | 'KE_ANSWERED'>,
   path: Path,
   last: Uint8Array,
-  reason: string,
+  wrong: WrongIdentity,
   c: MainModeContext,
 ): MainModeOutcome {
   const { ci, cr } = s.x
   const spi = cookiePair(ci, cr)
   const payloads = [
-    notifyPayload(NOTIFY.INVALID_ID_INFORMATION, PROTOCOL.ISAKMP, spi),
+    notifyPayload(NOTIFY.INVALID_ID_INFORMATION, PROTOCOL.ISAKMP, spi, emitExplanation(wrong.told)),
     deletePayload(PROTOCOL.ISAKMP, [spi]),
   ]
   const protection = { keys: s.keys, ci, cr, lastBlock: last }
   const message = sealInformational(protection, (spiNumber(c.random(4)) | 1) >>> 0, payloads)
-  const { next, effects } = fail(s, reason)
+  const { next, effects } = fail(s, wrong.reason)
   return { next, effects: [{ do: 'send', path: copyPath(path), message }, ...effects] }
 }
 

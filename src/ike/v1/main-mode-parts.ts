@@ -135,12 +135,22 @@ export const identityBody = (id: Identity): Uint8Array =>
 const plainIdentity = (id: IdPayload): boolean =>
   (id.protocol === 0 && id.port === 0) || (id.protocol === 17 && [0, 500, 4500].includes(id.port))
 
+export interface WrongIdentity {
+  readonly reason: string
+  /** As the peer sees it. */
+  readonly told: string
+}
+
 /** What is wrong with the peer's authenticated identity. @throws WireError */
-export function wrongIdentity(body: Uint8Array, c: MainModeContext): string | undefined {
+export function wrongIdentity(body: Uint8Array, c: MainModeContext): WrongIdentity | undefined {
   const id = parseId(body)
   const identity = { type: id.type, value: id.data }
   if (plainIdentity(id) && sameIdentity(identity, c.peer.remoteId)) return undefined
-  return `the peer has our key, but its identity is ${formatIdentity(identity)} where we expect ${formatIdentity(c.peer.remoteId)}`
+  const [is, wanted] = [formatIdentity(identity), formatIdentity(c.peer.remoteId)]
+  return {
+    reason: `the peer has our key, but its identity is ${is} where we expect ${wanted}`,
+    told: `it expects the identity ${wanted} of us, and we say ${is}`,
+  }
 }
 
 export function phase1Of(s: MainModeIn<'AUTH_SENT' | 'KE_ANSWERED'>, path: Path, last: Uint8Array): Phase1 {

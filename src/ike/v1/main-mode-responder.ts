@@ -5,8 +5,9 @@ import { DOI_IPSEC, NOTIFY, PAYLOAD, SIT_IDENTITY_ONLY } from '../../wire/ike/v1
 import { emitSa, parseSa } from '../../wire/ike/v1/sa.js'
 import { explainMismatch } from '../differences.js'
 import type { Millis } from '../environment.js'
+import { emitExplanation } from '../explanation.js'
 import { copyPath } from '../path.js'
-import { clearNotify } from './informational.js'
+import { CLEAR_NOTIFY_LEN, clearNotify } from './informational.js'
 import { hashI, hashR, type Phase1Exchange, phase1Iv } from './keymat.js'
 import { failTelling, refuse } from './main-mode-outcomes.js'
 import {
@@ -52,7 +53,9 @@ export function answerSa(e: Received, now: Millis, c: MainModeContext): MainMode
   if (choice === undefined) {
     const why = explainMismatch(ownPhase1Fields(c.peer.proposals), phase1Fields(sa))
     const refusal = refuse(idle, 'no-proposal-chosen', `NO_PROPOSAL_CHOSEN: ${why.difference}`, why)
-    const notify = clearNotify(ci, NO_COOKIE, NOTIFY.NO_PROPOSAL_CHOSEN)
+    // Not larger than what it answers: nobody has proved to be there.
+    const data = emitExplanation(why.difference, why.ours, e.message.length - CLEAR_NOTIFY_LEN)
+    const notify = clearNotify(ci, NO_COOKIE, NOTIFY.NO_PROPOSAL_CHOSEN, data)
     return { ...refusal, effects: [...refusal.effects, { do: 'send', path: e.path, message: notify }] }
   }
   const psk = c.takePsk()

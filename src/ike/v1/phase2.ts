@@ -8,6 +8,7 @@ import { isErrorNotify, NOTIFY, notifyName, PROTOCOL } from '../../wire/ike/v1/n
 import { softPart } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
+import { explained, readExplanation } from '../explanation.js'
 import type { IkeSa, IkeSaOwner } from '../ike-sa.js'
 import { laneForPeer } from '../lanes.js'
 import { copyPath, type Path, samePath } from '../path.js'
@@ -241,7 +242,7 @@ export class Phase2 {
         if (e.authentic && 'message' in event) this.heard(now, event.path, x.messageId)
         this.owner.refuse(now, e.cause, e.error, e.fields)
         if (e.notify !== undefined)
-          this.inform([notifyPayload(e.notify.type, e.notify.protocol, e.notify.spi)])
+          this.inform([notifyPayload(e.notify.type, e.notify.protocol, e.notify.spi, e.notify.data)])
         return
       case 'count':
         return this.owner.env.count(e.counter)
@@ -253,7 +254,7 @@ export class Phase2 {
         return this.owner.childAbandoned(now, e.agreed)
       case 'failed':
         if (e.silent) this.checkAlive(now)
-        return this.owner.childFailed(now, this.host.sa, e.child, e.reason)
+        return this.owner.childFailed(now, this.host.sa, e.child, e.reason, e.fields)
     }
   }
 
@@ -317,8 +318,9 @@ export class Phase2 {
     )
     const exchange = meant ?? (n.spi.length !== 4 && sent.length === 1 ? sent[0] : undefined)
     const name = notifyName(n.type)
-    if (exchange !== undefined) return this.quickMode(now, exchange, { kind: 'REFUSED', notify: name })
-    this.owner.refuse(now, 'error-notify', `the peer says ${name}`)
+    const why = readExplanation(n.data)
+    if (exchange !== undefined) return this.quickMode(now, exchange, { kind: 'REFUSED', notify: name, why })
+    this.owner.refuse(now, 'error-notify', `the peer says ${explained(name, why)}`)
   }
 
   private askAlive(now: Millis): void {

@@ -43,7 +43,7 @@ import { idsOf, sameIds } from './selectors.js'
 export function begin(child: ChildConfig, now: Millis, c: QuickModeContext): QuickModeOutcome {
   const impossible = (reason: string): QuickModeOutcome => ({
     next: CLOSED,
-    effects: [{ do: 'failed', child, reason, silent: false }],
+    effects: [{ do: 'failed', child, reason, silent: false, fields: {} }],
   })
   const carried = carriedAs(child, 'initiator', c)
   if (typeof carried === 'string') return impossible(carried)

@@ -1,15 +1,20 @@
 import { NOTIFY, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import type { SaPayload } from '../../wire/ike/v1/sa.js'
 import type { ChildConfig } from '../config.js'
+import { formatFields } from '../differences.js'
 import type { Millis } from '../environment.js'
+import { emitExplanation, explained } from '../explanation.js'
+import { ownPhase2Fields } from './phase2-offer.js'
 import {
   forgetQuickMode,
   type QuickModeContext,
   type QuickModeEffect,
+  type QuickModeEvent,
   type QuickModeIn,
   type QuickModeOutcome,
   type QuickModeState,
 } from './quick-mode-states.js'
+import { formatChildSelectors } from './selectors.js'
 
 // How a step of Quick Mode may end, besides going on: by settling, repeating, refusing or giving up.
 
@@ -67,7 +72,10 @@ const resent = (message: Uint8Array): QuickModeEffect[] => [
 function abandon(s: QuickModeIn<'ANSWERED'>): QuickModeOutcome {
   const { next, effects } = takeBack(s)
   const reason = 'Quick Mode message 3 did not come'
-  return { next, effects: [...effects, { do: 'failed', child: s.agreed.child, reason, silent: true }] }
+  return {
+    next,
+    effects: [...effects, { do: 'failed', child: s.agreed.child, reason, silent: true, fields: {} }],
+  }
 }
 
 /** Ends it; nobody misses anything. */
@@ -88,9 +96,22 @@ export function fail(
   child: ChildConfig,
   reason: string,
   silent = false,
+  fields: Record<string, unknown> = {},
 ): QuickModeOutcome {
   forgetQuickMode(s)
-  return { next: CLOSED, effects: [{ do: 'failed', child, reason, silent }] }
+  return { next: CLOSED, effects: [{ do: 'failed', child, reason, silent, fields }] }
+}
+
+/** The peer has said no to message 1. */
+export function refusedBy(
+  s: QuickModeIn<'SENT'>,
+  { notify, why }: Extract<QuickModeEvent, { kind: 'REFUSED' }>,
+): QuickModeOutcome {
+  const selectors = notify === 'INVALID_ID_INFORMATION'
+  const ours = selectors ? [formatChildSelectors(s.child)] : ownPhase2Fields(s.variants).map(formatFields)
+  const fields = { ours, ...(why !== undefined && why.theirs.length > 0 && { theirs: why.theirs }) }
+  const asked = selectors && why === undefined ? `: it has no child for ${ours}` : ''
+  return fail(s, s.child, `the peer says ${explained(notify, why)}${asked}`, false, fields)
 }
 
 export const unverified = (s: QuickModeState): QuickModeOutcome => refusal(s, 'bad-hash', false)
@@ -106,12 +127,14 @@ export function decline(
   notify: keyof typeof NOTIFY,
   error: string,
   fields: Record<string, unknown> = {},
+  told = error,
 ): QuickModeOutcome {
   const proposal = sa?.proposals[0]
   const answer = {
     type: NOTIFY[notify],
     protocol: proposal?.protocol ?? PROTOCOL.ESP,
     spi: new Uint8Array(proposal?.spi ?? []),
+    data: emitExplanation(told, Array.isArray(fields.ours) ? fields.ours.map(String) : []),
   }
   const cause = notify.toLowerCase().replaceAll('_', '-')
   const effect = {

@@ -36,7 +36,7 @@ export function carriedAs(child: ChildConfig, role: Role, c: QuickModeContext): 
   // On port 4500 one end at least has found a NAT, or wants UDP.
   const udp = c.peer.encapsulation !== 'raw' && (usesUdp(nat) || c.path.local.port === NAT_T_PORT)
   if (c.peer.encapsulation === 'udp')
-    return udp ? [true] : `child ${child.name}: encapsulation is udp, but the peer does not do NAT traversal`
+    return udp ? [true] : `child ${child.name}: encapsulation: ours udp, theirs without NAT traversal`
   if (!udp) return [false]
   // A NAT was found or claimed: raw ESP would be dropped, or is what the other end does not want.
   return role === 'initiator' ? [true] : [true, false]

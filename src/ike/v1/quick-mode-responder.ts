@@ -4,8 +4,9 @@ import { WireError } from '../../errors.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { DOI_IPSEC, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import { emitSa, parseSa, type SaPayload } from '../../wire/ike/v1/sa.js'
+import { formatSelector } from '../../wire/traffic-selector.js'
 import type { ChildConfig } from '../config.js'
-import { explainMismatch } from '../differences.js'
+import { explainMismatch, firstDifference } from '../differences.js'
 import type { Millis } from '../environment.js'
 import { hash1, hash2, hash3, phase2Iv } from './keymat.js'
 import type { Received } from './main-mode-states.js'
@@ -36,12 +37,18 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
     return decline(undefined, 'PAYLOAD_MALFORMED', `message 1 is malformed: ${error.message}`)
   }
   const found = findChild(set, sa, c)
-  if (typeof found === 'string') {
+  if ('text' in found) {
     const ours = c.peer.children.map((child) => `${child.name}: ${formatChildSelectors(child)}`)
-    return decline(sa, 'INVALID_ID_INFORMATION', `no child for these selectors: ${found}`, {
-      ours,
-      theirs: found,
-    })
+    const { text, difference } = found
+    const error = `no child for these selectors: ${text}; ours: ${ours.join('; ') || 'none'}`
+    const fields = { ours, theirs: [text], ...(difference !== undefined && { difference }) }
+    return decline(
+      sa,
+      'INVALID_ID_INFORMATION',
+      difference === undefined ? error : `${error}; ${difference}`,
+      fields,
+      difference ?? 'it has no child for our selectors',
+    )
   }
   const { pair } = found
   const carried = carriedAs(found.child, 'responder', c)
@@ -49,9 +56,10 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
   const choice = choosePhase2(variants, sa)
   if (choice === undefined) {
     const why = explainMismatch(ownPhase2Fields(variants), phase2Fields(sa))
-    const text = typeof carried === 'string' ? carried : why.difference
     const { name } = found.child
-    return decline(sa, 'NO_PROPOSAL_CHOSEN', `child ${name}: ${text}`, { ...why, child: name })
+    const text = typeof carried === 'string' ? carried : `child ${name}: ${why.difference}`
+    const fields = typeof carried === 'string' ? { child: name } : { ...why, child: name }
+    return decline(sa, 'NO_PROPOSAL_CHOSEN', text, fields)
   }
   const child = c.inLane(found.child, choice.peerSpi)
   const { group } = choice.variant.proposal
@@ -125,22 +133,42 @@ interface Found {
   readonly pair: SelectorPair
 }
 
-/** The child that message 1 is about; a text that shows the selectors when there is none. */
-function findChild(set: PayloadSet, sa: SaPayload, c: QuickModeContext): Found | string {
+interface NotFound {
+  /** The selectors, or what is wrong with them. */
+  readonly text: string
+  readonly difference: string | undefined
+}
+
+/** The child that message 1 is about. */
+function findChild(set: PayloadSet, sa: SaPayload, c: QuickModeContext): Found | NotFound {
   const protocols = sa.proposals.map((p) => (p.protocol === PROTOCOL.AH ? 'ah' : 'esp'))
-  let seen = ''
+  let seen: SelectorPair | undefined
   try {
     // Transport mode decides what the identities mean, and the child decides the mode.
     for (const mode of ['tunnel', 'transport'] as const) {
       const pair = selectorsFrom(set.all(PAYLOAD.ID), c.path, c.phase1.nat, mode === 'transport')
-      if (mode === 'tunnel') seen = formatPair(pair)
+      seen ??= pair
       const serving = c.peer.children.filter((child) => child.mode === mode && serves(child, pair))
       const child = serving.find((s) => protocols.includes(s.protocol)) ?? serving[0]
       if (child !== undefined) return { child, pair }
     }
-    return seen
+    if (seen === undefined) return { text: '', difference: undefined }
+    return { text: formatPair(seen), difference: selectorDifference(c.peer.children, seen) }
   } catch (error) {
     if (!(error instanceof WireError)) throw error
-    return error.message
+    return { text: error.message, difference: undefined }
   }
+}
+
+/** The first difference to the child that comes closest. */
+function selectorDifference(children: readonly ChildConfig[], pair: SelectorPair): string {
+  const theirs = {
+    'local selectors': formatSelector(pair.local),
+    'remote selectors': formatSelector(pair.remote),
+  }
+  const ours = children.map((x) => ({
+    'local selectors': x.localTs.map(formatSelector).join(','),
+    'remote selectors': x.remoteTs.map(formatSelector).join(','),
+  }))
+  return ours.length === 0 ? 'we have no child' : firstDifference(ours, [theirs])
 }

@@ -3,6 +3,7 @@ import type { KeyShare } from '../../crypto/key-exchange.js'
 import type { AgreedChild } from '../child-sa.js'
 import type { ChildConfig, IkePeerConfig } from '../config.js'
 import type { Millis } from '../environment.js'
+import type { Explanation } from '../explanation.js'
 import type { IkeLimits } from '../limits.js'
 import type { Path } from '../path.js'
 import type { Outcome } from '../transition-table.js'
@@ -69,7 +70,7 @@ export type QuickModeEvent =
   /** Due, and a packet has come in on the new inbound SA. */
   | { readonly kind: 'TRAFFIC' }
   /** The peer says, authenticated, that it refuses. */
-  | { readonly kind: 'REFUSED'; readonly notify: string }
+  | { readonly kind: 'REFUSED'; readonly notify: string; readonly why: Explanation | undefined }
   /** The peer's own exchange for the same child goes first, or the IKE SA ends. */
   | { readonly kind: 'CANCEL' }
   | { readonly kind: 'DUE' }
@@ -100,14 +101,25 @@ export type QuickModeEffect =
       readonly error?: string
       readonly fields?: Record<string, unknown>
       /** Notify to send under the IKE SA's protection. */
-      readonly notify?: { readonly type: number; readonly protocol: number; readonly spi: Uint8Array }
+      readonly notify?: {
+        readonly type: number
+        readonly protocol: number
+        readonly spi: Uint8Array
+        readonly data: Uint8Array
+      }
     }
   | { readonly do: 'count'; readonly counter: string }
   | { readonly do: 'inbound'; readonly agreed: AgreedChild; readonly key: Uint8Array }
   | { readonly do: 'outbound'; readonly agreed: AgreedChild; readonly key: Uint8Array }
   /** The half SA that message 2 promised is not to be. */
   | { readonly do: 'abandon'; readonly agreed: AgreedChild }
-  | { readonly do: 'failed'; readonly child: ChildConfig; readonly reason: string; readonly silent: boolean }
+  | {
+      readonly do: 'failed'
+      readonly child: ChildConfig
+      readonly reason: string
+      readonly silent: boolean
+      readonly fields: Record<string, unknown>
+    }
 
 export type QuickModeOutcome = Outcome<QuickModeState, QuickModeEffect>
 export type QuickModeIn<K> = Extract<QuickModeState, { kind: K }>

@@ -2,7 +2,7 @@ import type { Table } from '../transition-table.js'
 import { begin, finish } from './quick-mode-initiator.js'
 import {
   cancel,
-  fail,
+  refusedBy,
   remind,
   repeatFirst,
   repeatLast,
@@ -34,7 +34,7 @@ export const QUICK_MODE: Table<QuickModeState, QuickModeEvent, QuickModeContext,
   },
   SENT: {
     MESSAGE: { story: 'message 2: agreed, send message 3', run: (s, e, now, c) => finish(s, e, now, c) },
-    REFUSED: { story: 'the peer refuses', run: (s, e) => fail(s, s.child, `the peer says ${e.notify}`) },
+    REFUSED: { story: 'the peer refuses', run: (s, e) => refusedBy(s, e) },
     CANCEL: { story: 'given up: the peer goes first, or the IKE SA ends', run: (s) => cancel(s) },
     DUE: { story: 'message 1 not answered', run: (s, _e, now, c) => repeatFirst(s, now, c) },
   },

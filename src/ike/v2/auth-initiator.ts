@@ -4,11 +4,13 @@ import { EXCHANGE } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { NOTIFY, notifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { Millis } from '../environment.js'
+import { explained } from '../explanation.js'
 import { copyPath } from '../path.js'
 import { childContext, disprove, openAuth, proof, proveSelf } from './auth-parts.js'
 import {
   acceptChild,
   type ChildOffer,
+  type ChildRefusal,
   isRefusal,
   offerChild,
   offerPayloads,
@@ -22,6 +24,7 @@ import { sealed } from './keying.js'
 import { childKeymat } from './keys.js'
 import { notify, type PayloadSet, RULES } from './payload-set.js'
 import { mixed, namePpk, wipeUnshared } from './ppk.js'
+import { explanationIn } from './refusals.js'
 
 // IKE_AUTH from the initiator's side: who we are, and the first CHILD_SA.
 
@@ -56,6 +59,8 @@ export function sendAuth(keyed: Keyed, now: Millis, c: FirstContext): FirstOutco
   }
 }
 
+const NO_PPK = 'the peer did not use the post-quantum preshared key, which we require'
+
 /** What a refusal of our IKE_AUTH most likely means. */
 const MEANING: Readonly<Record<string, string>> = {
   AUTHENTICATION_FAILED:
@@ -75,11 +80,11 @@ export function receiveAuth(s: FirstIn<'AUTH_SENT'>, e: Received, c: FirstContex
   const auth = set.first(PAYLOAD.AUTH)
   if (id === undefined || auth === undefined) {
     const name = notifyName(set.error()?.type ?? 0)
-    return fail(s, `the peer says ${name}${MEANING[name] ?? ''}`)
+    const why = explanationIn(set)
+    return fail(s, `the peer says ${explained(name, why)}${why === undefined ? (MEANING[name] ?? '') : ''}`)
   }
   const used = s.unmixed === undefined || set.says(NOTIFY.PPK_IDENTITY)
-  if (!used && s.ppk?.required === true)
-    return failTelling(s, e.path, 'the peer did not use the post-quantum preshared key, which we require', c)
+  if (!used && s.ppk?.required === true) return failTelling(s, e.path, { reason: NO_PPK }, c)
   const [keying, other] = used ? [s.keying, s.unmixed] : [s.unmixed!, s.keying]
   const wrong = disprove({ ...s, keying }, id, auth, c)
   if (wrong !== undefined) return failTelling(s, e.path, wrong, c)
@@ -105,18 +110,18 @@ function childOf(
   set: PayloadSet,
 ): Partial<Pick<FirstResult, 'child' | 'noChild'>> {
   const made = set.first(PAYLOAD.SA) !== undefined
-  const none = (reason: string) => ({
-    noChild: { child: offer.child, reason, ...(made && { remove: offer.spi }) },
+  const none = ({ reason, fields }: Pick<ChildRefusal, 'reason' | 'fields'>) => ({
+    noChild: { child: offer.child, reason, fields, ...(made && { remove: offer.spi }) },
   })
   try {
     const accepted = acceptChild(offer, set)
-    if (isRefusal(accepted)) return none(accepted.reason)
+    if (isRefusal(accepted)) return none(accepted)
     const { agreed } = accepted
     const { keys, proposal } = s.keying
     const keymat = childKeymat(proposal.prf, keys.d, new Uint8Array(0), s.ni, s.nr, agreed.proposal)
     return { child: { agreed, keymat } }
   } catch (error) {
     if (!(error instanceof WireError)) throw error
-    return none(refusalOf(error).reason)
+    return none(refusalOf(error))
   }
 }

@@ -5,6 +5,7 @@ import { AUTH_METHOD, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import { formatIdentity, type Identity, sameIdentity } from '../identity.js'
 import { authOctets, pskAuth } from './auth.js'
 import type { ChildContext } from './child-exchange.js'
+import type { Disproof } from './first-outcomes.js'
 import type { FirstContext, Keyed, Received } from './first-states.js'
 import { openMessage } from './fragmentation.js'
 import { type MessageRules, PayloadSet } from './payload-set.js'
@@ -35,19 +36,24 @@ export function disprove(
   id: Uint8Array,
   auth: Uint8Array | undefined,
   c: FirstContext,
-): string | undefined {
+): Disproof | undefined {
   const { type, data } = parseTyped(id, 'ID')
   const identity: Identity = { type, value: data }
   const expected = sameIdentity(identity, c.peer.remoteId)
   const shown = `its identity is ${formatIdentity(identity)} where we expect ${formatIdentity(c.peer.remoteId)}`
-  if (auth === undefined) return 'the peer wants to authenticate by EAP, which sallyport does not do'
+  if (auth === undefined)
+    return { reason: 'the peer wants to authenticate by EAP, which sallyport does not do' }
   const { type: method, data: value } = parseTyped(auth, 'AUTH')
   if (method !== AUTH_METHOD.SHARED_KEY)
-    return `the peer authenticates by method ${method}, not by the pre-shared key`
+    return { reason: `the peer authenticates by method ${method}, not by the pre-shared key` }
   const prover = s.keying.role === 'initiator' ? 'responder' : 'initiator'
   if (!equalSecret(value, proof(prover, s, id)))
-    return `AUTH does not verify: the peer's pre-shared key${s.ppk === undefined ? '' : ' or post-quantum preshared key'} differs from ours${expected ? '' : `, and ${shown}`}`
-  return expected ? undefined : `the peer has our key, but ${shown}`
+    return {
+      reason: `AUTH does not verify: the peer's pre-shared key${s.ppk === undefined ? '' : ' or post-quantum preshared key'} differs from ours${expected ? '' : `, and ${shown}`}`,
+    }
+  if (expected) return undefined
+  const told = `it expects the identity ${formatIdentity(c.peer.remoteId)} of us, and we say ${formatIdentity(identity)}`
+  return { reason: `the peer has our key, but ${shown}`, told }
 }
 
 /**

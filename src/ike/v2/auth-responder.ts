@@ -17,9 +17,10 @@ import {
   type ChildRefusal,
   isRefusal,
   refusalOf,
+  toldOf,
 } from './child-exchange.js'
 import { tellToken, tokenOf } from './crash-token.js'
-import { failAuth, refuse } from './first-outcomes.js'
+import { type Disproof, failAuth, refuse } from './first-outcomes.js'
 import type {
   FirstContext,
   FirstEffect,
@@ -32,8 +33,9 @@ import type {
 import { identityBody } from './init-parts.js'
 import { type Keying, sealed, wipeKeying } from './keying.js'
 import { childKeymat } from './keys.js'
-import { notify, type PayloadSet, RULES } from './payload-set.js'
+import { type PayloadSet, RULES } from './payload-set.js'
 import { confirmPpk, mixed, namesPpk, wipeUnshared } from './ppk.js'
+import { refusalPayloads } from './refusals.js'
 
 // IKE_AUTH from the responder's side.
 
@@ -60,7 +62,7 @@ export function answerAuth(
     const name = notifyFor(error)
     // Without a valid ICV anybody may have sent it.
     if (name === undefined || set === undefined) throw error
-    return failAuth(keyed, e, name, `IKE_AUTH is malformed: ${String(error)}`)
+    return failAuth(keyed, e, name, { reason: `IKE_AUTH is malformed: ${String(error)}` })
   }
   const id = identityBody(c.peer.localId)
   // RFC 6023: without an SA payload no CHILD_SA is asked for.
@@ -73,7 +75,7 @@ export function answerAuth(
     ...(answered === undefined
       ? []
       : isRefusal(answered)
-        ? [notify(answered.notify, answered.data)]
+        ? refusalPayloads(toldOf(answered))
         : answerPayloads(answered)),
   ]
   const message = sealed(s.keying, EXCHANGE.IKE_AUTH, e.header.messageId, true, payloads)
@@ -101,7 +103,7 @@ export function answerAuth(
 function proofWithPpk(
   s: Keyed,
   set: PayloadSet,
-): { keying: Keying; auth: Uint8Array | undefined; wrong?: string } {
+): { keying: Keying; auth: Uint8Array | undefined; wrong?: Disproof } {
   const { ppk, keying } = s
   const auth = set.first(PAYLOAD.AUTH)
   const named = ppk && namesPpk(set, ppk)
@@ -111,12 +113,15 @@ function proofWithPpk(
       named === undefined
         ? 'the peer does not use its post-quantum preshared key, which we require'
         : 'the peer names another post-quantum preshared key than ours'
-    return { keying, auth, wrong }
+    return { keying, auth, wrong: { reason: wrong } }
   }
   if (named === undefined) return { keying, auth }
   const without = set.notify(NOTIFY.NO_PPK_AUTH)?.data
   if (without === undefined || auth === undefined)
-    return { keying, auth, wrong: 'the peer requires a post-quantum preshared key that is not ours' }
+    return {
+      ...{ keying, auth },
+      wrong: { reason: 'the peer requires a post-quantum preshared key that is not ours' },
+    }
   return { keying, auth: emitTyped({ type: parseTyped(auth, 'AUTH').type, data: without }) }
 }
 
@@ -127,13 +132,15 @@ function notifyFor(error: unknown): NotifyName | undefined {
 }
 
 /** The peer may name whom it wants to talk to. @throws WireError */
-function wrongName(set: PayloadSet, c: FirstContext): string | undefined {
+function wrongName(set: PayloadSet, c: FirstContext): Disproof | undefined {
   const body = set.first(PAYLOAD.ID_R)
   if (body === undefined) return undefined
   const { type, data } = parseTyped(body, 'ID')
   const asked = { type, value: data }
   if (sameIdentity(asked, c.peer.localId)) return undefined
-  return `the peer has our key, but asks for ${formatIdentity(asked)} where we are ${formatIdentity(c.peer.localId)}`
+  const [wanted, is] = [formatIdentity(asked), formatIdentity(c.peer.localId)]
+  const told = `its identity is ${is} where we expect ${wanted}`
+  return { reason: `the peer has our key, but asks for ${wanted} where we are ${is}`, told }
 }
 
 function childAnswer(s: Keyed, set: PayloadSet, now: Millis, c: FirstContext): ChildAnswer | ChildRefusal {

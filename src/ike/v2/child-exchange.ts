@@ -12,9 +12,12 @@ import {
 } from '../../wire/ike/v2/numbers.js'
 import { emitSa, parseSa } from '../../wire/ike/v2/sa.js'
 import { emitSelectors, parseSelectors } from '../../wire/ike/v2/traffic-selectors.js'
+import { formatSelector, type TrafficSelector } from '../../wire/traffic-selector.js'
 import type { AgreedChild, Role } from '../child-sa.js'
 import type { ChildConfig, IkePeerConfig } from '../config.js'
+import { firstDifference, selectorFields } from '../differences.js'
 import type { Millis } from '../environment.js'
+import { type Explanation, explained } from '../explanation.js'
 import type { Path } from '../path.js'
 import { findChild } from './find-child.js'
 import { explainProposals } from './mismatch.js'
@@ -31,7 +34,8 @@ import {
   settled,
 } from './offer.js'
 import { notify, type PayloadSet } from './payload-set.js'
-import { formatSelectors, type Selectors, within } from './selectors.js'
+import { explanationIn, type Refusal } from './refusals.js'
+import { formatSelectors, narrow, type Selectors, within } from './selectors.js'
 
 // What negotiates a CHILD_SA, in IKE_AUTH (RFC 7296 section 1.2) and in CREATE_CHILD_SA (section 1.3): SA, TSi, TSr and
 // USE_TRANSPORT_MODE. Nonces and key exchange are the business of the exchange around it.
@@ -53,8 +57,16 @@ export interface ChildRefusal {
   readonly notify: NotifyName
   readonly data?: Uint8Array
   readonly reason: string
+  /** The same for the peer, if `reason` is too long for it. */
+  readonly told?: string
   readonly fields?: Record<string, unknown>
 }
+/** A refusal as the peer gets it. */
+export const toldOf = (r: ChildRefusal): Refusal =>
+  // Another group is a detour, no fault.
+  r.notify === 'INVALID_KE_PAYLOAD'
+    ? { notify: r.notify, data: r.data }
+    : { ...r, reason: r.told ?? r.reason }
 export const isRefusal = <T extends object>(x: T | ChildRefusal): x is ChildRefusal => 'notify' in x
 
 /** Whether ESP goes in UDP; a text that says why the SA cannot be. */
@@ -65,7 +77,7 @@ function carriedInUdp(child: ChildConfig, c: ChildContext): boolean | string {
       ? `child ${child.name}: AH cannot pass a NAT, which changes what it protects`
       : false
   if (c.peer.encapsulation === 'udp' && !usesUdp(nat))
-    return `child ${child.name}: encapsulation is udp, but the peer does not do NAT traversal`
+    return `child ${child.name}: encapsulation: ours udp, theirs without NAT traversal`
   return usesUdp(nat)
 }
 
@@ -113,7 +125,7 @@ export interface Agreement {
 export function acceptChild(o: ChildOffer, set: PayloadSet): Agreement | ChildRefusal {
   const error = set.error()
   if (error !== undefined && set.first(PAYLOAD.SA) === undefined)
-    return { notify: 'NO_PROPOSAL_CHOSEN', reason: saysNo(notifyName(error.type), o) }
+    return { notify: 'NO_PROPOSAL_CHOSEN', ...saysNo(notifyName(error.type), explanationIn(set), o) }
   const theirs = parseSa(set.need(PAYLOAD.SA))
   const choice = accepted(o.requirements, protocolNumber(o.child.protocol), theirs)
   if (choice === undefined) {
@@ -139,15 +151,27 @@ export function acceptChild(o: ChildOffer, set: PayloadSet): Agreement | ChildRe
   if (transport !== (child.mode === 'transport'))
     return {
       notify: 'NO_PROPOSAL_CHOSEN',
-      reason: transport ? 'the peer wants transport mode' : 'the peer refuses transport mode',
+      reason: transport
+        ? 'mode: ours tunnel, theirs transport'
+        : 'mode: ours transport, theirs tunnel (the peer refuses transport mode)',
     }
   return { agreed: agree(child, 'initiator', choice, o, selectors, child.mode), choice }
 }
 
-function saysNo(name: string, o: ChildOffer): string {
-  if (name === 'TS_UNACCEPTABLE')
-    return `the peer says ${name}: it has no child for ${formatSelectors({ local: o.child.localTs, remote: o.child.remoteTs })} in ${o.child.mode} mode`
-  return `the peer says ${name}`
+/** The peer's refusal of an offer, for the operator. @param why what it says besides */
+export function saysNo(
+  name: string,
+  why: Explanation | undefined,
+  o: ChildOffer,
+): Required<Pick<ChildRefusal, 'reason' | 'fields'>> {
+  const { child } = o
+  const selectors = name === 'TS_UNACCEPTABLE'
+  const asked = formatSelectors({ local: child.localTs, remote: child.remoteTs })
+  const ours = selectors ? [`${asked} ${child.mode}`] : explainProposals(proposalsOf(o), []).ours
+  const fields = { ours, ...(why !== undefined && why.theirs.length > 0 && { theirs: why.theirs }) }
+  if (why === undefined && selectors)
+    return { reason: `the peer says ${name}: it has no child for ${asked} in ${child.mode} mode`, fields }
+  return { reason: `the peer says ${explained(name, why)}`, fields }
 }
 
 // The responder's side
@@ -186,10 +210,12 @@ export function answerChild(
       (x) => `${x.name}: ${formatSelectors({ local: x.localTs, remote: x.remoteTs })} ${x.mode}`,
     )
     const wanted = `${formatSelectors(asked)} ${transport ? 'transport' : 'tunnel'}`
+    const told = selectorDifference(only, asked, transport)
     return {
       notify: 'TS_UNACCEPTABLE',
-      reason: `no child for the peer's selectors ${wanted}; ours: ${ours.join('; ') || 'none'}`,
-      fields: { ours, theirs: wanted },
+      reason: `no child for the peer's selectors ${wanted}; ours: ${ours.join('; ') || 'none'}; ${told}`,
+      told,
+      fields: { ours, theirs: [wanted], difference: told },
     }
   }
   const { child } = found
@@ -205,8 +231,24 @@ export function answerChild(
   }
   const laned = inLane(child, peersSpi(choice))
   const partial = { spi: spi(laned), udp: udp === true, startedAt: now }
-  const agreed = agree(laned, 'responder', choice, partial, found.selectors, found.mode)
+  const made = agree(laned, 'responder', choice, partial, found.selectors, found.mode)
+  const agreed = transport && made.mode === 'tunnel' ? { ...made, modeDeclined: true as const } : made
   return { agreed, choice, tsI: emitSelectors(found.tsI), tsR: emitSelectors(found.tsR) }
+}
+
+/** The first difference to the child that comes closest. */
+function selectorDifference(only: readonly ChildConfig[], asked: Selectors, transport: boolean): string {
+  const text = (ts: readonly TrafficSelector[]): string => ts.map(formatSelector).join(',')
+  const theirs = selectorFields(text(asked.local), text(asked.remote), transport ? 'transport' : 'tunnel')
+  // What overlaps is no difference: the responder takes a part.
+  const ours = only.map((x) =>
+    selectorFields(
+      text(narrow(asked.local, x.localTs).length > 0 ? asked.local : x.localTs),
+      text(narrow(asked.remote, x.remoteTs).length > 0 ? asked.remote : x.remoteTs),
+      x.mode,
+    ),
+  )
+  return ours.length === 0 ? 'we have no child' : firstDifference(ours, [theirs])
 }
 
 /** SA, TSi, TSr, and USE_TRANSPORT_MODE. */

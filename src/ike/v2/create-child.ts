@@ -7,7 +7,15 @@ import { checkNonce, emitKe, parseKe } from '../../wire/ike/v2/bodies.js'
 import { emitNotify } from '../../wire/ike/v2/notify.js'
 import { NOTIFY, notifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { Millis } from '../environment.js'
-import { acceptChild, type ChildContext, isRefusal, offerChild, offerPayloads } from './child-exchange.js'
+import type { Explanation } from '../explanation.js'
+import {
+  acceptChild,
+  type ChildContext,
+  isRefusal,
+  offerChild,
+  offerPayloads,
+  saysNo,
+} from './child-exchange.js'
 import { followUp, linkOf, NO_LINK } from './follow-up-parts.js'
 import { NONCE_LEN, sharedSecret } from './init-parts.js'
 import { childKeymat } from './keys.js'
@@ -25,6 +33,7 @@ import {
   type Rival,
 } from './own-states.js'
 import type { PayloadSet } from './payload-set.js'
+import { explanationIn } from './refusals.js'
 
 // CREATE_CHILD_SA for a CHILD_SA, new or in the place of an old one, from the initiator's side: RFC 7296 sections 1.3.1 and
 // 1.3.3.
@@ -92,7 +101,7 @@ export function receiveChild(s: OwnIn<'CREATING'>, set: PayloadSet, c: OwnContex
         return ask({ offer: s.offer, old: s.old, detours: s.detours + 1, rival: s.rival }, group, c)
       }
     }
-    return refused(s, error.type)
+    return refused(s, error.type, explanationIn(set))
   }
   try {
     return agreedOn(s, set, c)
@@ -102,7 +111,7 @@ export function receiveChild(s: OwnIn<'CREATING'>, set: PayloadSet, c: OwnContex
   }
 }
 
-function refused(s: OwnIn<'CREATING'>, type: number): OwnOutcome {
+function refused(s: OwnIn<'CREATING'>, type: number, why: Explanation | undefined): OwnOutcome {
   const { child } = s.offer
   forgetOwn(s)
   // The peer's own SA for the same is there, or will be: nothing is missing.
@@ -111,7 +120,7 @@ function refused(s: OwnIn<'CREATING'>, type: number): OwnOutcome {
     return { next: IDLE, effects: [{ do: 'child-later', child, old: s.old }] }
   if (type === NOTIFY.CHILD_SA_NOT_FOUND && s.old !== undefined)
     return { next: IDLE, effects: [{ do: 'child-unknown', old: s.old, child }] }
-  return { next: IDLE, effects: [{ do: 'child-failed', child, reason: `the peer says ${notifyName(type)}` }] }
+  return { next: IDLE, effects: [{ do: 'child-failed', child, ...saysNo(notifyName(type), why, s.offer) }] }
 }
 
 function agreedOn(s: OwnIn<'CREATING'>, set: PayloadSet, c: OwnContext): OwnOutcome {

@@ -470,8 +470,7 @@ export class Established {
       case 'rival-stops':
         return this.awaitNothing()
       case 'child-failed':
-        if (e.fields !== undefined) this.owner.refuse(now, 'child-failed', e.reason, e.fields)
-        return this.owner.childFailed(now, this.host.sa, e.child, e.reason)
+        return this.owner.childFailed(now, this.host.sa, e.child, e.reason, e.fields)
       case 'child-later':
         return this.later(now, e.child, e.old)
       case 'child-unknown': {

@@ -1,4 +1,4 @@
-import { EXCHANGE } from '../../wire/ike/header.js'
+import { EXCHANGE, IKE_HEADER_LEN } from '../../wire/ike/header.js'
 import { emitMessage, type PayloadInit } from '../../wire/ike/payloads.js'
 import type { NotifyName } from '../../wire/ike/v2/numbers.js'
 import type { IkePeerConfig } from '../config.js'
@@ -14,6 +14,7 @@ import {
 import { headOf, sealed } from './keying.js'
 import { whole } from './outgoing.js'
 import { notify } from './payload-set.js'
+import { refusalPayloads } from './refusals.js'
 
 // How a step of the first exchanges may end, besides going on: by waiting, refusing or giving up.
 
@@ -53,26 +54,37 @@ export const silenceText = (s: Waiting, c: IkePeerConfig, yet: boolean): string 
 
 export function silent(s: Waiting, c: FirstContext): FirstOutcome {
   const hint = s.kind === 'INIT_SENT' ? s.hint : undefined
-  return fail(s, hint === undefined ? silenceText(s, c.peer, false) : `the peer seems to say ${hint}`)
+  if (hint === undefined) return fail(s, silenceText(s, c.peer, false))
+  return fail(s, `the peer seems to say ${hint.text}`, hint.fields)
 }
 
 export const NO_AUTH =
   'IKE_AUTH did not come: our answers do not reach the peer, UDP 4500 is blocked, or the peer refuses us (its log tells why)'
 
 /** Leaves the state for good. */
-export function fail(s: FirstState, reason: string): FirstOutcome {
+export function fail(s: FirstState, reason: string, fields?: Record<string, unknown>): FirstOutcome {
   forgetFirst(s)
-  return { next: FAILED, effects: [{ do: 'failed', reason }] }
+  return { next: FAILED, effects: [{ do: 'failed', reason, ...(fields !== undefined && { fields }) }] }
 }
 
-/** Responder: refuses a first message and says why, without keeping anything. */
+/** Header of the message, and the notify without data. */
+const PLAIN_REFUSAL = IKE_HEADER_LEN + 8
+
+/**
+ * Responder: refuses a first message and says why, without keeping anything. Nobody has proved to be at the address that the
+ * answer goes to: it is not larger than the message was.
+ * @param told the reason for the peer's operator, as we see it
+ */
 export function decline(
   e: Received,
   name: NotifyName,
   data: Uint8Array | undefined,
   refusal: { cause: string; error?: string; fields?: Record<string, unknown> },
+  told?: string,
 ): FirstOutcome {
-  const message = whole(clear('responder', e.header.initiatorSpi, NO_SPI, [notify(name, data)]))
+  const room = e.message.length - PLAIN_REFUSAL - (data?.length ?? 0)
+  const payloads = refusalPayloads({ notify: name, data, reason: told, fields: refusal.fields }, room)
+  const message = whole(clear('responder', e.header.initiatorSpi, NO_SPI, payloads))
   return {
     next: IDLE,
     effects: [
@@ -82,15 +94,23 @@ export function decline(
   }
 }
 
+/** What is wrong with who the peer says it is. */
+export interface Disproof {
+  readonly reason: string
+  /** What the peer may know of it, as it sees it: only one that has proved to have our key. */
+  readonly told?: string
+}
+
 /** Responder: ends it with an error in the response to IKE_AUTH. */
 export function failAuth(
   s: FirstIn<'INIT_ANSWERED'>,
   e: Received,
   name: NotifyName,
-  reason: string,
+  wrong: Disproof,
 ): FirstOutcome {
-  const message = sealed(s.keying, EXCHANGE.IKE_AUTH, e.header.messageId, true, [notify(name)])
-  const { next, effects } = fail(s, reason)
+  const payloads = refusalPayloads({ notify: name, reason: wrong.told })
+  const message = sealed(s.keying, EXCHANGE.IKE_AUTH, e.header.messageId, true, payloads)
+  const { next, effects } = fail(s, wrong.reason)
   return { next, effects: [{ do: 'reply', path: copyPath(e.path), message }, ...effects] }
 }
 
@@ -106,12 +126,12 @@ export function failIntermediate(s: FirstIn<'INIT_ANSWERED'>, e: Received, reaso
 export function failTelling(
   s: FirstIn<'AUTH_SENT'>,
   path: Path,
-  reason: string,
+  wrong: Disproof,
   c: FirstContext,
 ): FirstOutcome {
-  const payloads = [notify('AUTHENTICATION_FAILED')]
+  const payloads = refusalPayloads({ notify: 'AUTHENTICATION_FAILED', reason: wrong.told })
   const message = sealed(s.keying, EXCHANGE.INFORMATIONAL, c.messageId + 1, false, payloads)
-  const { next, effects } = fail(s, reason)
+  const { next, effects } = fail(s, wrong.reason)
   return { next, effects: [{ do: 'reply', path: copyPath(path), message }, ...effects] }
 }
 

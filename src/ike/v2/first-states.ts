@@ -56,6 +56,11 @@ export interface Keyed {
   readonly path: Path
 }
 
+export interface Hint {
+  readonly text: string
+  readonly fields: Record<string, unknown>
+}
+
 export type FirstState =
   | { readonly kind: 'IDLE' }
   | {
@@ -71,7 +76,7 @@ export type FirstState =
       readonly request: Uint8Array
       readonly path: Path
       /** What a response claimed without proof. */
-      readonly hint: string | undefined
+      readonly hint: Hint | undefined
     }
   | ({
       readonly kind: 'INTERMEDIATE_SENT'
@@ -150,7 +155,12 @@ export interface FirstResult {
   readonly child: FirstChild | undefined
   /** Why the child that was asked for is none; `remove` names an SA that the peer has made of it. */
   readonly noChild:
-    | { readonly child: ChildConfig; readonly reason: string; readonly remove?: number }
+    | {
+        readonly child: ChildConfig
+        readonly reason: string
+        readonly fields?: Record<string, unknown> | undefined
+        readonly remove?: number
+      }
     | undefined
 }
 
@@ -169,7 +179,7 @@ export type FirstEffect =
       readonly fields?: Record<string, unknown>
     }
   | { readonly do: 'established'; readonly result: FirstResult }
-  | { readonly do: 'failed'; readonly reason: string }
+  | { readonly do: 'failed'; readonly reason: string; readonly fields?: Record<string, unknown> }
 
 export type FirstOutcome = Outcome<FirstState, FirstEffect>
 export type FirstIn<K> = Extract<FirstState, { kind: K }>

@@ -318,7 +318,7 @@ export class IkeSaV2 implements NextIkeSa {
         return this.establish(now, e.result)
       case 'failed':
         this.closed = true
-        return this.owner.failed(now, this, e.reason)
+        return this.owner.failed(now, this, e.reason, e.fields)
     }
   }
 
@@ -339,9 +339,9 @@ export class IkeSaV2 implements NextIkeSa {
       else up.move(now, up.granted(now, agreed, keymat, undefined, false))
     }
     if (r.noChild !== undefined) {
-      const { child, reason, remove } = r.noChild
+      const { child, reason, fields, remove } = r.noChild
       if (remove !== undefined) up.unmake(now, child.protocol, remove)
-      this.owner.childFailed(now, this, child, reason)
+      this.owner.childFailed(now, this, child, reason, fields)
     }
   }
 

@@ -5,19 +5,12 @@ import type { NotifyPayload } from '../../wire/ike/v2/notify.js'
 import { NOTIFY, notifyName, PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers.js'
 import { emitSa, parseSa } from '../../wire/ike/v2/sa.js'
 import type { Millis } from '../environment.js'
+import { type Explanation, explained } from '../explanation.js'
 import { copyPath, floated } from '../path.js'
 import { formatGroup, formatIkeProposal } from '../proposals.js'
 import { sendAuth } from './auth-initiator.js'
 import { clear, refuse } from './first-outcomes.js'
-import type {
-  FirstContext,
-  FirstEvent,
-  FirstIn,
-  FirstOutcome,
-  FirstState,
-  Keyed,
-  Received,
-} from './first-states.js'
+import type { FirstContext, FirstEvent, FirstIn, FirstOutcome, Keyed, Received } from './first-states.js'
 import { allowFragments } from './fragmentation.js'
 import {
   aboutUs,
@@ -37,6 +30,7 @@ import { accepted, ikeRequirement, offer } from './offer.js'
 import { whole } from './outgoing.js'
 import { notify, RULES } from './payload-set.js'
 import { usePpk } from './ppk.js'
+import { explanationIn } from './refusals.js'
 
 // IKE_SA_INIT from the initiator's side, with its two detours: a cookie (RFC 7296 section 2.6) and another group (section
 // 1.2). Nothing of a response is proved before IKE_AUTH, which covers both messages.
@@ -91,7 +85,7 @@ export function receiveInit(
   const notifies = readClear(e, RULES.notifies)
   if (notifies.first(PAYLOAD.SA) === undefined) {
     const asked = notifies.notify(NOTIFY.COOKIE) ?? notifies.error()
-    return asked === undefined ? refuse(s, 'unexpected') : detour(s, asked, c)
+    return asked === undefined ? refuse(s, 'unexpected') : detour(s, asked, explanationIn(notifies), c)
   }
   const set = readClear(e, RULES.init)
   const spiR = new Uint8Array(e.header.responderSpi)
@@ -154,7 +148,12 @@ const claimsUdp = (peerDoesNatT: boolean, c: FirstContext): boolean =>
   peerDoesNatT && c.peer.encapsulation === 'udp'
 
 /** The responder wants another request, or none. Anybody may have said so. */
-function detour(s: FirstIn<'INIT_SENT'>, asked: NotifyPayload, c: FirstContext): FirstOutcome {
+function detour(
+  s: FirstIn<'INIT_SENT'>,
+  asked: NotifyPayload,
+  why: Explanation | undefined,
+  c: FirstContext,
+): FirstOutcome {
   if (s.detours >= DETOURS_MAX) return refuse(s, 'detours')
   if (asked.type === NOTIFY.COOKIE) {
     const cookie = new Uint8Array(asked.data)
@@ -170,7 +169,7 @@ function detour(s: FirstIn<'INIT_SENT'>, asked: NotifyPayload, c: FirstContext):
     s.share.destroy()
     return askAgain({ ...s, share: c.keyShare(group) }, c)
   }
-  return hinted(s, notifyName(asked.type), c)
+  return hinted(s, explained(notifyName(asked.type), why), c, why?.theirs)
 }
 
 function askAgain(s: FirstIn<'INIT_SENT'>, c: FirstContext): FirstOutcome {
@@ -182,8 +181,13 @@ function askAgain(s: FirstIn<'INIT_SENT'>, c: FirstContext): FirstOutcome {
 }
 
 /** Noted for the operator, and nothing else. */
-function hinted(s: FirstIn<'INIT_SENT'>, hint: string, c: FirstContext): FirstOutcome {
-  const next: FirstState = { ...s, hint }
-  const ours = c.peer.proposals.map(formatIkeProposal)
-  return refuse(next, 'unprotected-notify', `the peer seems to say ${hint}`, { ours })
+function hinted(
+  s: FirstIn<'INIT_SENT'>,
+  text: string,
+  c: FirstContext,
+  theirs: readonly string[] = [],
+): FirstOutcome {
+  const { ours } = explainProposals(proposalsOf(c), [])
+  const hint = { text, fields: { ours, ...(theirs.length > 0 && { theirs }) } }
+  return refuse({ ...s, hint }, 'unprotected-notify', `the peer seems to say ${text}`, hint.fields)
 }

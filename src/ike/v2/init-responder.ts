@@ -50,7 +50,8 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
       theirs,
     )
     const error = `NO_PROPOSAL_CHOSEN: ${why.difference}`
-    return decline(e, 'NO_PROPOSAL_CHOSEN', undefined, { cause: 'no-proposal-chosen', error, fields: why })
+    const refusal = { cause: 'no-proposal-chosen', error, fields: why }
+    return decline(e, 'NO_PROPOSAL_CHOSEN', undefined, refusal, why.difference)
   }
   const proposal = ours[choice.index]!
   const ke = parseKe(set.need(PAYLOAD.KE))
@@ -65,7 +66,8 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
     wipe(keys.psk, keys.ppk.key)
     const error =
       'NO_PROPOSAL_CHOSEN: the peer has no post-quantum preshared key (RFC 8784), which we require'
-    return decline(e, 'NO_PROPOSAL_CHOSEN', undefined, { cause: 'no-ppk', error })
+    const told = 'it requires a post-quantum preshared key (RFC 8784), and we have none'
+    return decline(e, 'NO_PROPOSAL_CHOSEN', undefined, { cause: 'no-ppk', error }, told)
   }
   const { psk } = keys
   const ppk = capabilities.ppk ? keys.ppk : undefined

@@ -12,10 +12,11 @@ import {
 import { NOTIFY, notifyName, PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers.js'
 import { parseSa } from '../../wire/ike/v2/sa.js'
 import type { Millis } from '../environment.js'
+import { explained } from '../explanation.js'
 import { answerCreate } from './answer-child.js'
 import { answerFollowUp } from './answer-follow-up.js'
 import { forgetAwaited, isAwaited } from './awaited-exchange.js'
-import { type ChildRefusal, isRefusal } from './child-exchange.js'
+import { type ChildRefusal, isRefusal, toldOf } from './child-exchange.js'
 import { tokenOf } from './crash-token.js'
 import type { Established } from './established.js'
 import { type Answer, answer, childMade, contests, ikeMade, notNow } from './made-by-peer.js'
@@ -23,6 +24,7 @@ import { protocolNumber } from './offer.js'
 import { type PeersWish, WHILE } from './own-exchanges.js'
 import type { OwnedChild } from './own-states.js'
 import { notify, type PayloadSet } from './payload-set.js'
+import { explanationIn, refusalPayloads } from './refusals.js'
 import { answerRekey } from './rekey-ike.js'
 
 // The peer's requests under an established IKE SA, RFC 7296 sections 1.3, 1.4 and 2.25.
@@ -59,7 +61,7 @@ function createChild(ike: Established, now: Millis, set: PayloadSet): Answer {
   const answered = answerCreate(set, now, old?.agreed.child, ike.context())
   if (isRefusal(answered)) {
     refused(ike, now, answered)
-    return answer([notify(answered.notify, answered.data)])
+    return answer(refusalPayloads(toldOf(answered)))
   }
   const { agreed, made, lowest, payloads } = answered
   const contested = contests(ike, agreed, old)
@@ -109,22 +111,26 @@ function rekey(ike: Established, now: Millis, set: PayloadSet): Answer {
 
 // INFORMATIONAL
 
+const AUTH_FAILED = notifyName(NOTIFY.AUTHENTICATION_FAILED)
+
 function informational(ike: Established, now: Millis, set: PayloadSet): Answer {
   const deletes = set.all(PAYLOAD.DELETE).map(parseDelete)
   if (deletes.some((d) => d.protocol === PROTOCOL.IKE)) return answer([], () => closed(ike, now))
   if (ike.phase === 'HELD' && deletes.length > 0) ike.used(now)
   ike.peersToken = tokenOf(set) ?? ike.peersToken
   const error = set.error()
+  const why = explanationIn(set)
   if (error?.type === NOTIFY.AUTHENTICATION_FAILED)
     return answer([], () => {
       ike.owner.refuse(
         now,
         'error-notify',
-        'the peer says AUTHENTICATION_FAILED: it does not accept who we are',
+        `the peer says ${why === undefined ? `${AUTH_FAILED}: it does not accept who we are` : explained(AUTH_FAILED, why)}`,
       )
       closed(ike, now)
     })
-  if (error !== undefined) ike.owner.refuse(now, 'error-notify', `the peer says ${notifyName(error.type)}`)
+  if (error !== undefined)
+    ike.owner.refuse(now, 'error-notify', `the peer says ${explained(notifyName(error.type), why)}`)
   return answer(deletes.flatMap((d) => deleteChildren(ike, now, d)))
 }
 

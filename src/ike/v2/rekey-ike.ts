@@ -6,6 +6,7 @@ import { checkNonce, emitKe, parseKe } from '../../wire/ike/v2/bodies.js'
 import { NOTIFY, notifyName, PAYLOAD, PROTOCOL } from '../../wire/ike/v2/numbers.js'
 import { emitSa, type Proposal, parseSa } from '../../wire/ike/v2/sa.js'
 import type { Role } from '../child-sa.js'
+import { explained } from '../explanation.js'
 import type { IkeProposal } from '../proposals.js'
 import type { AwaitedIke } from './awaited-exchange.js'
 import { tellToken, tokenOf } from './crash-token.js'
@@ -25,6 +26,7 @@ import {
   type OwnOutcome,
 } from './own-states.js'
 import { notify, type PayloadSet } from './payload-set.js'
+import { explanationIn, refusalPayloads } from './refusals.js'
 
 // A new IKE SA in the place of an old one, by CREATE_CHILD_SA: RFC 7296 sections 1.3.2 and 2.18.
 
@@ -68,7 +70,7 @@ export function receiveRekey(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContex
         return ask(s.spi, group, { detours: s.detours + 1, rival: s.rival }, c)
       }
     }
-    return failed(s, `the peer says ${notifyName(error.type)}`)
+    return failed(s, `the peer says ${explained(notifyName(error.type), explanationIn(set))}`)
   }
   try {
     return agreedOn(s, set, c)
@@ -165,7 +167,8 @@ export function answerRekey(set: PayloadSet, c: OwnContext): RekeyAnswer {
   if (choice === undefined) {
     const why = explainProposals(offer(PROTOCOL.IKE, new Uint8Array(0), requirements), theirs)
     const error = `NO_PROPOSAL_CHOSEN for a new IKE SA: ${why.difference}`
-    return { payloads: [notify('NO_PROPOSAL_CHOSEN')], made: undefined, error, fields: why }
+    const payloads = refusalPayloads({ notify: 'NO_PROPOSAL_CHOSEN', reason: why.difference, fields: why })
+    return { payloads, made: undefined, error, fields: why }
   }
   const proposal = c.peer.proposals[choice.index]!
   const ke = parseKe(set.need(PAYLOAD.KE))

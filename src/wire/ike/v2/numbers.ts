@@ -84,6 +84,8 @@ export const NOTIFY = {
   NO_PPK_AUTH: 16437,
   INTERMEDIATE_EXCHANGE_SUPPORTED: 16438,
   ADDITIONAL_KEY_EXCHANGE: 16441,
+  /** Private use: why the sender refuses, in words. */
+  SALLYPORT_EXPLANATION: 58_683,
 } as const
 export type NotifyName = keyof typeof NOTIFY
 
