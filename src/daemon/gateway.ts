@@ -118,6 +118,7 @@ export class Gateway {
         unknownSpi: (local, remote, protocol, spi) => this.unknownSpi(local, remote, protocol, spi),
         packetFrom: (key, remote) => this.drive((ike, now) => ike.packetFrom(now, key, remote)),
         refused: (key, reason) => this.refused(key, reason),
+        unreachable: (what) => this.drive((ike, now) => ike.unreachable(now, what)),
         pathMtu: (paths) => {
           for (const { remote, mtu } of paths) this.log.info({ remote: formatIp(remote), mtu }, 'path MTU')
         },

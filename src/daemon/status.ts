@@ -7,6 +7,7 @@ import { formatIp } from '../wire/ip-address.js'
 import { formatSelector } from '../wire/traffic-selector.js'
 import type { GatewayConfig, PeerSettings, PolicySettings } from './config/config.js'
 import type { IkeView } from './ike-view.js'
+import { withOneWayTrouble } from './one-way.js'
 
 // What the daemon tells of itself: plain data, ready for JSON. No key, and of a plain PSK not even a fingerprint.
 
@@ -111,7 +112,7 @@ export function gatewayStatus(s: StatusSources): GatewayStatus {
     lanes: s.dataplane.lanes,
     paths: s.dataplane.paths.map(({ remote, mtu }) => ({ remote: formatIp(remote), mtu })),
     events: s.events,
-    peers: config.peers.map((peer) => peerView(s, peer)),
+    peers: config.peers.map((peer) => withOneWayTrouble(peerView(s, peer))),
   }
 }
 

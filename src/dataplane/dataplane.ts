@@ -8,6 +8,7 @@ import { laneOfPolicy, lanePolicy } from '../sadb/lane-policy.js'
 import type { PolicySpec, Sadb, SaExpiry, SaKey, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
 import { NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
+import type { Unreachable } from '../wire/unreachable.js'
 import { type Counters, LANE_COUNTERS, type LaneCounter, SA_SLOTS } from './counters.js'
 import { type DescriptorOptions, type Descriptors, openDescriptors } from './descriptors.js'
 import { DirectWays, type UnderlayPair } from './direct-ways.js'
@@ -32,6 +33,8 @@ export interface DataplaneListener {
   packetFrom(key: SaKey, remote: Endpoint): void
   /** An SA that could not be installed. */
   refused(key: SaKey, reason: string): void
+  /** ICMP says that a peer cannot be reached. Anybody can send that. */
+  unreachable(what: Unreachable): void
   /** A router says that the way to a peer carries less, or that was long ago. */
   pathMtu(paths: readonly PathMtu[]): void
   /** An offload that misbehaved and was switched off. */
@@ -179,6 +182,10 @@ export class Dataplane implements Sadb {
       case 'refused':
         this.forget(message.key)
         return this.listener.refused(message.key, message.reason)
+      case 'unreachable': {
+        const { remote, protocol, port, reason } = message
+        return this.listener.unreachable({ remote, protocol, port, reason })
+      }
       case 'pathMtu':
         this.paths = this.lanes.length === 1 ? message.paths : this.merged(message.paths)
         // A router's message quotes the SA of one lane; the path is the same for all.

@@ -1,6 +1,6 @@
 import { closeFd } from '../net/fd.js'
 import { steerRaw, steerUdp } from '../net/lane-filters.js'
-import { openLinkSocket, openRawSocket, openTooBigSocket, openUdpSocket } from '../net/open-socket.js'
+import { openIcmpSocket, openLinkSocket, openRawSocket, openUdpSocket } from '../net/open-socket.js'
 import { openPacketQueue, type PacketQueue } from '../net/packet-queue.js'
 import { type OpenTun, openTun, type TunOffload } from '../net/tun.js'
 import { steerTun } from '../net/tun-steering.js'
@@ -89,7 +89,7 @@ export function openDescriptors(options: DescriptorOptions): Descriptors {
           if (count > 1) steerRaw(raw.fd, raw.family, SPI_AT[protocol], lane, count)
           list.push({ ...raw, kind: 'raw', protocol, local, gro: false, gso: false, linkFd })
         }
-        const icmp = keep(openTooBigSocket({ local, receiveBuffer: ICMP_BUFFER }))
+        const icmp = keep(openIcmpSocket({ local, receiveBuffer: ICMP_BUFFER }))
         const protocol = icmp.family === 4 ? ICMP : ICMPV6
         list.push({ ...icmp, kind: 'raw', protocol, local, gro: false, gso: false, linkFd: -1 })
       }

@@ -33,6 +33,7 @@ import { IKE_MESSAGE_MAX, NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/hea
 import type { IpAddress } from '../wire/ip-address.js'
 import { IPV4_TOTAL_MAX } from '../wire/ipv4.js'
 import { NATT, nattKind } from '../wire/udp.js'
+import { type Unreachable, unreachableV4, unreachableV6 } from '../wire/unreachable.js'
 import {
   VNET_GSO_NONE,
   VNET_HDR_LEN,
@@ -87,6 +88,8 @@ const REBUILD_ROOM = SLOTS * (SLOT + 64 * REBUILD_SLACK)
 const IKE_BUDGET = 256
 /** ICMP messages looked at in the same time. */
 const ICMP_BUDGET = 64
+/** Of them, those about a peer that cannot be reached, which are handed to the main thread. */
+const UNREACHABLE_BUDGET = 4
 const HOUSEKEEPING_MS = 100
 /** Octets that a dummy packet seems to have inside: a bare TCP acknowledgement, and what every path carries. */
 const DUMMY_MIN = 40
@@ -160,6 +163,7 @@ export class Lane {
   private icmpLeft = ICMP_BUDGET
   private readonly unknownSpis: UnknownSpis
   private readonly peers: PeerWatch
+  private unreachableLeft = UNREACHABLE_BUDGET
   private dummiesAt = 0
   /** Dummy packets are to be sent without being woken. */
   private shaping = false
@@ -503,12 +507,22 @@ export class Lane {
   private fromIcmp({ protocol }: SocketSpec, at: number, length: number): void {
     if (this.icmpLeft === 0) return this.drop(DROP.ICMP_IGNORED)
     this.icmpLeft--
+    const b = this.slab.bytes
+    const gone = protocol === ICMP ? unreachableV4(b, at, length) : unreachableV6(b, at, length)
+    if (gone !== undefined) return this.toldUnreachable(gone)
     const path =
       protocol === ICMP
         ? this.pathMtus.reportedV4(this.nowMs, at, length)
         : this.pathMtus.reportedV6(this.nowMs, at, length)
     if (typeof path !== 'number') this.pathsChanged()
     else if (path !== 0 && this.countsIcmp) this.drop(path)
+  }
+
+  /** A word for the operator, and nothing else. Every lane hears it: one tells. */
+  private toldUnreachable(gone: Unreachable): void {
+    if (!this.countsIcmp || this.unreachableLeft === 0) return
+    this.unreachableLeft--
+    this.post({ op: 'unreachable', ...gone })
   }
 
   private pathsChanged(): void {
@@ -748,6 +762,7 @@ export class Lane {
     this.icmpLeft = ICMP_BUDGET
     this.unknownSpis.refill()
     this.peers.refill()
+    this.unreachableLeft = UNREACHABLE_BUDGET
     this.oversize.refill()
     if (this.pathMtus.expire(this.nowMs)) this.pathsChanged()
     const expired = this.pending.expire(this.nowMs)

@@ -4,6 +4,7 @@ import type { PathMtu, Way } from '../ipsec/path-mtu.js'
 import type { DirectWay } from '../net/types.js'
 import type { PolicySpec, SaExpiry, SaKey, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
 import type { IpAddress } from '../wire/ip-address.js'
+import type { Unreachable } from '../wire/unreachable.js'
 
 // What the main thread and a lane say to each other. Everything can be cloned to another thread.
 
@@ -120,6 +121,8 @@ export type FromLane =
       /** TUN_F_ bits of the device, where it has lost one of them. */
       readonly tunOffloads?: number
     }
+  /** ICMP says that a peer cannot be reached; nobody has to have proved it. */
+  | ({ readonly op: 'unreachable' } & Unreachable)
   /** What is known of the paths to the peers has changed. */
   | { readonly op: 'pathMtu'; readonly paths: readonly PathMtu[] }
   | { readonly op: 'stopped' }

@@ -37,7 +37,9 @@ export const ICMP_FILTER = 1
 /** The same for ICMPv6, 32 octets in words of the host's order. */
 export const ICMP6_FILTER = 1
 export const ICMP_DEST_UNREACH = 3
+export const ICMPV6_DEST_UNREACH = 1
 export const ICMPV6_PKT_TOOBIG = 2
+export const ICMPV6_PARAMPROB = 4
 
 /** Both the option that sets a socket's TOS and the type of the cmsg, in each direction. */
 export const IP_TOS = 1

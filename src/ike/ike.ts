@@ -4,6 +4,7 @@ import type { SaExpiry, SaKey, SaProtocol } from '../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../wire/ike/header.js'
 import { spiNumber } from '../wire/ike/v1/notify.js'
 import { formatIp, type IpAddress, sameIp } from '../wire/ip-address.js'
+import type { Unreachable } from '../wire/unreachable.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
 import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
 import { keysOf, plainKeys } from './first-keys.js'
@@ -329,6 +330,13 @@ export class Ike {
     const found = this.byPolicy.get(policy)
     if (found === undefined || this.down) return
     this.guard(now, found.peer, () => found.peer.want(now, found.child, false))
+  }
+
+  /** ICMP says that a peer cannot be reached: a word for the operator, as anybody can send that. */
+  unreachable(now: Millis, what: Unreachable): void {
+    this.now = now
+    const source = this.down ? undefined : this.sources.get(formatIp(what.remote))
+    for (const peer of source?.peers ?? []) this.guard(now, peer, () => peer.unreachable(now, what))
   }
 
   /** The data path reports that an SA has reached a limit. */

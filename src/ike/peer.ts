@@ -2,6 +2,8 @@ import { hex, wipe } from '../bytes/octets.js'
 import type { SaExpiry, SaProtocol } from '../sadb/sa-spec.js'
 import type { IkeHeader } from '../wire/ike/header.js'
 import { formatSelector } from '../wire/traffic-selector.js'
+import { NATT_PORT, UDP } from '../wire/udp.js'
+import type { Unreachable } from '../wire/unreachable.js'
 import type { AgreedChild } from './child-sa.js'
 import { ChildTable } from './children.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
@@ -21,7 +23,10 @@ import type { RefusalLog } from './refusal-log.js'
 import { goesFirst } from './simultaneous.js'
 import { childSaStatus, type IkePeerStatus, ikeSaStatus, spiText } from './status.js'
 import { newestTrouble, type Trouble } from './trouble.js'
+import { unreachableText } from './unreachable.js'
 import type { Cookies } from './v2/cookies.js'
+
+const IKE_PORTS: ReadonlySet<number> = new Set([IKE_PORT, NATT_PORT])
 
 /** What all peers share. */
 export interface PeerShared {
@@ -71,6 +76,8 @@ export class Peer implements IkeSaOwner {
   /** The peer has begun an IKE SA: ours waits until then. */
   private waitUntil: Millis | undefined
   private lastError: Trouble | undefined
+  /** What ICMP has said since the last attempt. */
+  private unreached: Trouble | undefined
   /** Trouble from before is over. */
   private workedAt: Millis = Number.NEGATIVE_INFINITY
   private started = false
@@ -235,6 +242,21 @@ export class Peer implements IkeSaOwner {
     return this.sas.halfOpen().length
   }
 
+  /** Of interest while the peer does not answer, or has SAs that nothing comes out of. */
+  unreachable(now: Millis, what: Unreachable): void {
+    const ike = what.protocol === UDP
+    const concerned = ike
+      ? (IKE_PORTS.has(what.port) && this.attempt !== undefined) || this.isSilent()
+      : this.children.all().some((r) => !r.agreed.udp)
+    if (!concerned) return
+    this.unreached = { message: unreachableText(what), at: now }
+    this.refuse(now, 'unreachable', this.unreached.message)
+  }
+
+  private isSilent(): boolean {
+    return this.sas.all().some(({ sa }) => sa.describe().silence !== undefined)
+  }
+
   // The pre-phase
 
   prephaseFinished(now: Millis, result: PrephaseResult): void {
@@ -283,6 +305,7 @@ export class Peer implements IkeSaOwner {
     else if (this.attempt !== undefined && this.attempt.sa?.answered !== true) this.giveUpAttempt(now)
     this.waitUntil = undefined
     this.lastError = undefined
+    this.unreached = undefined
     this.workedAt = now
     this.env.count('ike.established')
     this.env.log('info', 'ike: IKE SA established', { peer: this.config.name, ...this.describe(sa) })
@@ -574,10 +597,13 @@ export class Peer implements IkeSaOwner {
     reason: string,
     fields?: Record<string, unknown>,
   ): void {
-    this.lastError = { at: now, message: reason }
+    const { unreached } = this
+    this.unreached = undefined
+    const told = unreached === undefined ? reason : `${unreached.message}; ${reason}`
+    this.lastError = { at: now, message: told }
     this.attemptAt = Math.max(now, startedAt + this.limits.retryMs)
     this.env.count('ike.failed')
-    this.env.log('warn', 'ike: no IKE SA', { peer: this.config.name, reason, ...fields })
+    this.env.log('warn', 'ike: no IKE SA', { peer: this.config.name, reason: told, ...fields })
     for (const child of this.wanted) if (child.start !== 'start') this.wanted.delete(child)
     if (this.wanted.size > 0) this.later(Math.max(this.attemptAt, now + 1_000))
   }

@@ -5,6 +5,8 @@ import {
   ICMP_DEST_UNREACH,
   ICMP_FILTER,
   ICMP6_FILTER,
+  ICMPV6_DEST_UNREACH,
+  ICMPV6_PARAMPROB,
   ICMPV6_PKT_TOOBIG,
   IP_HDRINCL,
   IP_MTU_DISCOVER,
@@ -172,11 +174,11 @@ export function setDf(fd: number, family: 4 | 6, df: DfPolicy): void {
 }
 
 /**
- * A raw socket that hears of packets that were too big for a path, and of no other ICMP: fragmentation needed comes with its
- * IPv4 header (and with the other reasons of "destination unreachable"), ICMPv6 packet too big without IPv6 header.
+ * A raw socket that hears of packets that were too big for a path or could not be delivered, and of no other ICMP: "destination
+ * unreachable" comes with its IPv4 header, ICMPv6's three kinds of it without IPv6 header.
  * @throws SystemError as openRawSocket
  */
-export function openTooBigSocket(options: SocketOptions): OpenSocket {
+export function openIcmpSocket(options: SocketOptions): OpenSocket {
   const { local } = options
   const where = `ICMP of ${formatIp(local)}`
   const protocol = local.length === 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6
@@ -184,7 +186,8 @@ export function openTooBigSocket(options: SocketOptions): OpenSocket {
     if (family === 4) must(fd, SOL_RAW, ICMP_FILTER, ~(1 << ICMP_DEST_UNREACH), 'ICMP_FILTER', where)
     else {
       const blocked = new Uint8Array(32).fill(0xff)
-      blocked[0] = 0xff & ~(1 << ICMPV6_PKT_TOOBIG)
+      const wanted = (1 << ICMPV6_DEST_UNREACH) | (1 << ICMPV6_PKT_TOOBIG) | (1 << ICMPV6_PARAMPROB)
+      blocked[0] = 0xff & ~wanted
       const r = libc().setsockoptBytes(fd, IPPROTO_ICMPV6, ICMP6_FILTER, blocked)
       if (r < 0) throw systemError('setsockopt', -r, `cannot set ICMP6_FILTER on the socket for ${where}`)
     }

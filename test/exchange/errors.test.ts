@@ -374,6 +374,26 @@ describe('what the operators of both ends are told', () => {
     },
   )
 
+  test.each(['off', 'hardened'] as const)('what ICMP says, with dynamic_psk: %s', (dynamicPsk) => {
+    const { network, a } = twoIkes({ config: { version: 2, dynamicPsk }, impairment: () => [] })
+    const closed = { remote: B.address, protocol: 17, port: 500, reason: 'port' } as const
+    a.ike.unreachable(network.now, closed)
+    expect(a.peer.lastError).toBeUndefined() // nothing is under way
+    a.ike.initiate(network.now, 'b')
+    for (const what of [
+      { ...closed, remote: ip('192.0.2.77') },
+      { ...closed, port: 53 },
+    ])
+      a.ike.unreachable(network.now, what)
+    expect(a.peer.lastError).toBeUndefined()
+    a.ike.unreachable(network.now, closed)
+    const text = 'ICMP says that UDP port 500 of 192.0.2.2 is closed: no IKE daemon serves it there'
+    expect(a.peer.lastError?.message).toBe(text)
+    network.runUntil(() => a.env.counted('ike.failed') > 0, 100_000)
+    expect(a.peer.lastError?.message).toMatch(new RegExp(`^${text}; .*no answer to`))
+    expect(a.env.lines.filter((l) => l.message.includes(text)).length).toBe(1)
+  })
+
   test('the newest trouble is the last error, with its own age', () => {
     const { network, a, b } = twoIkes({ config: { version: 2, dynamicPsk: 'hardened' }, b: OTHER_KEY })
     a.ike.initiate(network.now, 'b')

@@ -85,6 +85,7 @@ describe.skipIf(missing)('lanes of one data path', () => {
         pathMtu: () => undefined,
         unknownSpi: () => {},
         packetFrom: () => {},
+        unreachable: () => undefined,
         stepBack: (feature, reason) => told.push([feature, reason]),
         fault: (error) => told.push(['fault', error.message]),
       },

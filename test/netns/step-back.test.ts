@@ -62,6 +62,7 @@ describe.skipIf(missing)('offloads that go wrong while running', () => {
         pathMtu: () => undefined,
         unknownSpi: () => {},
         packetFrom: () => {},
+        unreachable: () => undefined,
         stepBack: (feature, reason) => told.push([feature, reason]),
         fault: (error) => told.push(['fault', error.message]),
       },
