@@ -153,7 +153,7 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
     await sleep(1_500)
     flows()
     const log = charon.log()
-    expect(log.match(/received fragment #\d of 2/g)?.length).toBeGreaterThanOrEqual(2)
+    expect(log.match(/received fragment #\d of \d/g)?.length).toBeGreaterThanOrEqual(2)
     expect(log.match(/splitting IKE message/g)?.length).toBeGreaterThanOrEqual(1)
     expect(log).not.toContain('retransmit')
     expect(gateway.log()).toContain('IKE SA renewed')
