@@ -175,7 +175,10 @@ describe.skipIf(why !== undefined).each([1, 2])('a hostile wire against UDP port
   test('4000 messages of IKE and the pre-phase behind the marker', async () => {
     const { events, forwarded, drops } = await refuses(ike(4_000), BURST, PAUSE_MS)
     expect({ forwarded, drops }).toEqual({ forwarded: 4_000, drops: {} })
-    expect(sum(events), JSON.stringify(events)).toBe(forwarded)
+    // Of those under unknown SPIs a few are answered besides: the peer may have to be told that we crashed.
+    const { 'ike.unknown-spi-answered': answered = 0, ...causes } = events
+    expect(sum(causes), JSON.stringify(events)).toBe(forwarded)
+    expect(answered).toBeLessThan(50)
   }, 60_000)
 
   test('1000 octets and less that are nothing, and UDP that lies about its length', async () => {
