@@ -6,11 +6,11 @@ export default defineConfig({
   test: {
     projects: [
       {
-        // Nothing of these is shared: they run beside each other.
+        // Nothing of these is shared: they run beside each other. Towards other daemons it is waiting that takes the time.
         test: {
           ...common,
           name: 'pure',
-          include: ['test/{unit,exchange,property}/**/*.test.ts'],
+          include: ['test/{unit,exchange,property,interop}/**/*.test.ts'],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
@@ -20,7 +20,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'machine',
-          include: ['test/{compiled,interop,netns,replay}/**/*.test.ts'],
+          include: ['test/{compiled,netns,replay}/**/*.test.ts'],
           fileParallelism: false,
           sequence: { groupOrder: 1 },
         },

@@ -39,8 +39,8 @@ describe.skipIf(why !== undefined)('rekey under traffic', () => {
       await up({ ike: { version, lifetime: '10s' }, child: { lifetime: { time: '5s' } } })
       const before = await spis()
       const both = await Promise.all([
-        udpProbe(lab, { from, to, rate: 1500, seconds: 20 }),
-        udpProbe(lab, { side: 'b', from: to, to: from, rate: 500, seconds: 20 }),
+        udpProbe(lab, { from, to, rate: 1500, seconds: 13 }),
+        udpProbe(lab, { side: 'b', from: to, to: from, rate: 500, seconds: 13 }),
       ])
       for (const probe of both)
         expect(probe).toMatchObject({ received: probe.sent, duplicates: 0, reordered: 0 })

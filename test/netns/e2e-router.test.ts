@@ -46,19 +46,12 @@ describe.skipIf(why !== undefined)('a router on the way that forwards 1280 octet
 
   test.each<[string, GatewaySettings, 4 | 6, Inside]>([
     ['ESP in UDP, IPv4 in IPv4', udp, 4, 4],
-    ['ESP in UDP, IPv6 in IPv4', udp, 4, 6],
-    ['ESP in UDP, IPv4 in IPv6', udp, 6, 4],
     ['ESP in UDP, IPv6 in IPv6', udp, 6, 6],
-    ['ESP in UDP, transport over IPv4', udp, 4, 'transport'],
     ['ESP in UDP, transport over IPv6', udp, 6, 'transport'],
-    ['ESP, IPv4 in IPv4', raw, 4, 4],
     ['ESP, IPv6 in IPv4', raw, 4, 6],
     ['ESP, IPv4 in IPv6', raw, 6, 4],
-    ['ESP, IPv6 in IPv6', raw, 6, 6],
     ['ESP, transport over IPv4', raw, 4, 'transport'],
-    ['ESP, transport over IPv6', raw, 6, 'transport'],
     ['AH, IPv6 in IPv6', rawAh, 6, 6],
-    ['AH, transport over IPv4', rawAh, 4, 'transport'],
     ['AH, transport over IPv6', rawAh, 6, 'transport'],
   ])('%s: connections and long datagrams get through', async (_, way, outer, inner) => {
     gateways = await Gateway.pair(lab, settingsOf(way, outer, inner))
