@@ -161,6 +161,8 @@ export interface IkeSaOwner {
   firstChild(now: Millis, peersLanes: number): ChildConfig | undefined
   /** The peer closed an established IKE SA. */
   closed(now: Millis, sa: IkeSa): void
+  /** What the peer answers makes no sense: the IKE SA is of no use, and the peer is told. */
+  broken(now: Millis, sa: IkeSa): void
   /** A new IKE SA that may take another one's place: it receives messages from now on. */
   held(now: Millis, next: IkeSa): void
   /** `next` has taken the place of `old`, with all that belongs to it. */

@@ -360,6 +360,11 @@ export class Peer implements IkeSaOwner {
     this.afterClose(now)
   }
 
+  broken(now: Millis, sa: IkeSa): void {
+    this.sas.drop(now, sa, true)
+    this.afterClose(now)
+  }
+
   /** The newest authentic packet of an SA came from elsewhere than the ones before. */
   packetFrom(now: Millis, remote: Endpoint): void {
     const sa = this.sas.usable()

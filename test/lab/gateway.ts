@@ -5,8 +5,9 @@ import { stringify } from 'yaml'
 import { fetchStatus } from '../../src/cli/commands/status.js'
 import { ControlClient } from '../../src/daemon/control/client.js'
 import type { ChildView, GatewayStatus } from '../../src/daemon/status.js'
+import type { Rule } from './impair/rules.js'
 import { ADDRESSES, type HostAddresses, type Lab, other, type Side } from './lab.js'
-import { SALLYPORT } from './root.js'
+import { compiled, SALLYPORT } from './root.js'
 
 const START_MS = 20_000
 
@@ -31,6 +32,8 @@ export interface GatewaySettings {
   readonly identities?: boolean
   /** Folder of a key log, by its name in the lab's folder. */
   readonly keyLog?: string
+  /** What dom0-a's IKE does wrong. */
+  readonly impair?: readonly Rule[]
 }
 
 /** Makes a K_ab with the product's own command. Returns its path. */
@@ -108,12 +111,14 @@ export class Gateway {
   private readonly lab: Lab
   private readonly logFile: string
 
-  private constructor(lab: Lab, side: Side, configFile: string) {
+  private constructor(lab: Lab, side: Side, configFile: string, impair: readonly Rule[] = []) {
     this.lab = lab
     this.side = side
     this.logFile = lab.path(`${side}.log`)
     const log = openSync(this.logFile, 'a', 0o600)
-    this.process = lab.spawn(side, process.execPath, [SALLYPORT, 'up', '-c', configFile], {
+    const rules = impair.length > 0 ? lab.file(`${side}.impair`, JSON.stringify(impair)) : undefined
+    const program = rules === undefined ? [SALLYPORT] : [compiled('test/lab/programs/impaired'), rules]
+    this.process = lab.spawn(side, process.execPath, [...program, 'up', '-c', configFile], {
       stdio: ['ignore', log, log],
     })
   }
@@ -123,7 +128,8 @@ export class Gateway {
     if (typeof settings !== 'string' && settings.identities) makeIdentities(lab)
     else makeKey(lab)
     const text = typeof settings === 'string' ? settings : gatewayConfig(lab, side, settings)
-    const gateway = new Gateway(lab, side, lab.file(`${side}.yaml`, text))
+    const impair = side === 'a' && typeof settings !== 'string' ? settings.impair : undefined
+    const gateway = new Gateway(lab, side, lab.file(`${side}.yaml`, text), impair)
     const deadline = performance.now() + START_MS
     for (;;) {
       try {
@@ -168,10 +174,15 @@ export class Gateway {
     await this.ask({ ike: peer })
   }
 
-  private async ask(rekey: Readonly<Record<string, string>>): Promise<void> {
+  /** Ends a child's SAs, as `swanctl --terminate --child NAME` does. */
+  async terminate(child: string): Promise<void> {
+    await this.ask({ child }, 'terminate')
+  }
+
+  private async ask(what: Readonly<Record<string, string>>, command = 'rekey'): Promise<void> {
     const client = await ControlClient.connect(controlSocket(this.lab, this.side))
     try {
-      await client.request('rekey', rekey)
+      await client.request(command, what)
     } finally {
       client.close()
     }

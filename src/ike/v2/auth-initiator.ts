@@ -68,26 +68,31 @@ const MEANING: Readonly<Record<string, string>> = {
 }
 
 export function receiveAuth(s: FirstIn<'AUTH_SENT'>, e: Received, c: FirstContext): FirstOutcome {
-  let set: PayloadSet | undefined
+  const open = openAuth(s, e, RULES.authResponse)
+  if (open === undefined) return refuse(s, 'bad-icv')
+  let set: PayloadSet
+  let keying = s.keying
+  let other = s.unmixed
   try {
-    set = openAuth(s, e, RULES.authResponse)
+    set = open()
+    const error = set.error()
+    const isProof = set.first(PAYLOAD.ID_R) !== undefined && set.first(PAYLOAD.AUTH) !== undefined
+    if (!isProof && error !== undefined) {
+      const name = notifyName(error.type)
+      const why = explanationIn(set)
+      return fail(s, `the peer says ${explained(name, why)}${why === undefined ? (MEANING[name] ?? '') : ''}`)
+    }
+    const used = s.unmixed === undefined || set.says(NOTIFY.PPK_IDENTITY)
+    if (!used && s.ppk?.required === true) return failTelling(s, e.path, { reason: NO_PPK }, c)
+    if (!used) [keying, other] = [s.unmixed!, s.keying]
+    const wrong = disprove({ ...s, keying }, set.need(PAYLOAD.ID_R), set.need(PAYLOAD.AUTH), c)
+    if (wrong !== undefined) return failTelling(s, e.path, wrong, c)
   } catch (error) {
-    if (error instanceof ProtocolError) return fail(s, error.message)
-    throw error
+    if (!(error instanceof WireError || error instanceof ProtocolError)) throw error
+    // The peer believes that the IKE SA is up.
+    const reason = `the answer to IKE_AUTH is malformed: ${error.message}`
+    return failTelling(s, e.path, { reason }, c, 'INVALID_SYNTAX')
   }
-  if (set === undefined) return refuse(s, 'bad-icv')
-  const id = set.first(PAYLOAD.ID_R)
-  const auth = set.first(PAYLOAD.AUTH)
-  if (id === undefined || auth === undefined) {
-    const name = notifyName(set.error()?.type ?? 0)
-    const why = explanationIn(set)
-    return fail(s, `the peer says ${explained(name, why)}${why === undefined ? (MEANING[name] ?? '') : ''}`)
-  }
-  const used = s.unmixed === undefined || set.says(NOTIFY.PPK_IDENTITY)
-  if (!used && s.ppk?.required === true) return failTelling(s, e.path, { reason: NO_PPK }, c)
-  const [keying, other] = used ? [s.keying, s.unmixed] : [s.unmixed!, s.keying]
-  const wrong = disprove({ ...s, keying }, id, auth, c)
-  if (wrong !== undefined) return failTelling(s, e.path, wrong, c)
   const made = s.child === undefined ? undefined : childOf({ ...s, keying }, s.child, set)
   wipe(s.psk, s.ppk?.key)
   if (other !== undefined) wipeUnshared(other)
@@ -110,9 +115,12 @@ function childOf(
   set: PayloadSet,
 ): Partial<Pick<FirstResult, 'child' | 'noChild'>> {
   const made = set.first(PAYLOAD.SA) !== undefined
+  // Without a refusal the peer may have made it all the same.
+  const mayBe = made || set.error() === undefined
   const none = ({ reason, fields }: Pick<ChildRefusal, 'reason' | 'fields'>) => ({
-    noChild: { child: offer.child, reason, fields, ...(made && { remove: offer.spi }) },
+    noChild: { child: offer.child, reason, fields, ...(mayBe && { remove: offer.spi }) },
   })
+  if (!made && set.error() === undefined) return none({ reason: 'the peer answers with neither an SA nor a reason' })
   try {
     const accepted = acceptChild(offer, set)
     if (isRefusal(accepted)) return none(accepted)

@@ -58,13 +58,14 @@ export function disprove(
 
 /**
  * Decrypts an IKE_AUTH message.
- * @returns undefined when it does not verify
- * @throws WireError, ProtocolError
+ * @returns undefined when it does not verify; else what gives its payloads, and throws WireError or ProtocolError where they do
+ *   not keep to the rules
+ * @throws WireError for what is no encrypted message: anybody may have sent it
  */
-export function openAuth(s: Keyed, e: Received, rules: MessageRules): PayloadSet | undefined {
+export function openAuth(s: Keyed, e: Received, rules: MessageRules): (() => PayloadSet) | undefined {
   if (e.header.exchange !== EXCHANGE.IKE_AUTH || s.pendingKe) return undefined
   const payloads = openMessage(s.keying.opener, e.header, e.message, e.joined)
-  return payloads && new PayloadSet(payloads, rules)
+  return payloads && (() => new PayloadSet(payloads, rules))
 }
 
 export const childContext = (s: Keyed, c: FirstContext): ChildContext => ({

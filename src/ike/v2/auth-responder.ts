@@ -1,5 +1,5 @@
 import { wipe } from '../../bytes/octets.js'
-import { ProtocolError, WireError } from '../../errors.js'
+import { WireError } from '../../errors.js'
 import { EXCHANGE } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { emitTyped, parseTyped } from '../../wire/ike/v2/bodies.js'
@@ -33,7 +33,7 @@ import type {
 import { identityBody } from './init-parts.js'
 import { type Keying, sealed, wipeKeying } from './keying.js'
 import { childKeymat } from './keys.js'
-import { type PayloadSet, RULES } from './payload-set.js'
+import { type PayloadSet, RULES, UnknownCritical } from './payload-set.js'
 import { confirmPpk, mixed, namesPpk, wipeUnshared } from './ppk.js'
 import { refusalPayloads } from './refusals.js'
 
@@ -45,11 +45,12 @@ export function answerAuth(
   now: Millis,
   c: FirstContext,
 ): FirstOutcome {
-  let set: PayloadSet | undefined
+  const open = openAuth(keyed, e, RULES.authRequest)
+  if (open === undefined) return refuse(keyed, 'bad-icv')
+  let set: PayloadSet
   let s = keyed
   try {
-    set = openAuth(s, e, RULES.authRequest)
-    if (set === undefined) return refuse(s, 'bad-icv')
+    set = open()
     const proved = proofWithPpk(s, set)
     s = { ...keyed, keying: proved.keying }
     const wrong = proved.wrong ?? disprove(s, set.need(PAYLOAD.ID_I), proved.auth, c) ?? wrongName(set, c)
@@ -59,10 +60,10 @@ export function answerAuth(
     }
   } catch (error) {
     if (s.keying !== keyed.keying) wipeUnshared(s.keying)
-    const name = notifyFor(error)
-    // Without a valid ICV anybody may have sent it.
-    if (name === undefined || set === undefined) throw error
-    return failAuth(keyed, e, name, { reason: `IKE_AUTH is malformed: ${String(error)}` })
+    const said = notifyFor(error)
+    if (said === undefined) throw error
+    const reason = `IKE_AUTH is malformed: ${(error as Error).message}`
+    return failAuth(keyed, e, said.name, { reason }, said.data)
   }
   const id = identityBody(c.peer.localId)
   // RFC 6023: without an SA payload no CHILD_SA is asked for.
@@ -126,9 +127,11 @@ function proofWithPpk(
 }
 
 /** RFC 7296 section 2.21.2: what is sent instead of a response. */
-function notifyFor(error: unknown): NotifyName | undefined {
-  if (error instanceof WireError) return 'INVALID_SYNTAX'
-  return error instanceof ProtocolError ? 'UNSUPPORTED_CRITICAL_PAYLOAD' : undefined
+function notifyFor(error: unknown): { readonly name: NotifyName; readonly data?: Uint8Array } | undefined {
+  if (error instanceof WireError) return { name: 'INVALID_SYNTAX' }
+  return error instanceof UnknownCritical
+    ? { name: 'UNSUPPORTED_CRITICAL_PAYLOAD', data: Uint8Array.of(error.payload) }
+    : undefined
 }
 
 /** The peer may name whom it wants to talk to. @throws WireError */

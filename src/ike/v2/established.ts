@@ -4,6 +4,8 @@ import { ProtocolError, WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
+import { parseDelete, parseNotify } from '../../wire/ike/v2/notify.js'
+import { NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { AgreedChild } from '../child-sa.js'
 import { softPart } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
@@ -319,6 +321,7 @@ export class Established {
       const set = new PayloadSet(payloads, rules)
       if (!isResponse) return this.request(now, path, header, message, set)
       this.window.finish()
+      if (set.error()?.type === NOTIFY.INVALID_SYNTAX) return this.misread(now)
       this.ownEvent(now, { kind: 'RESPONSE', set })
       this.pump(now)
     } catch (error) {
@@ -328,11 +331,19 @@ export class Established {
   }
 
   private request(now: Millis, path: Path, header: IkeHeader, message: Uint8Array, set: PayloadSet): void {
-    // With a window of one the peer asks again only when it has our last response: it has the SA that we agreed to there.
+    // With a window of one the peer asks again only when it has our last response: it has the SA that we agreed to there, unless
+    // this is to say that it has no use for it.
+    const refused = deletedSpis(set)
     for (const c of this.children)
-      if (c.outboundKey !== undefined && !c.contested && !c.redundant) this.move(now, c)
+      if (c.outboundKey !== undefined && !c.contested && !c.redundant && !refused.has(c.agreed.outboundSpi))
+        this.move(now, c)
     const { payloads, afterwards } = answerRequest(this, now, header.exchange, set)
     this.respond(path, header, message, payloads)
+    if (payloads.some(saysInvalidSyntax)) {
+      // Fatal at both ends (RFC 7296 section 2.21.3).
+      this.destroy()
+      return this.owner.closed(now, this.host.sa)
+    }
     afterwards()
     this.pump(now)
   }
@@ -359,13 +370,26 @@ export class Established {
   ): void {
     const critical = error instanceof UnknownCritical
     this.owner.refuse(now, 'malformed-authentic', `the peer's message is malformed: ${error.message}`)
-    if (!isResponse) {
-      const said = critical
-        ? notify('UNSUPPORTED_CRITICAL_PAYLOAD', Uint8Array.of(error.payload))
-        : notify('INVALID_SYNTAX')
-      this.respond(path, header, message, [said])
-      if (critical) return
+    if (isResponse) {
+      // There is no answer to a response: a Delete says it (RFC 7296 section 2.21.3).
+      this.window.finish()
+      forgetOwn(this.own)
+      this.own = IDLE
+      return this.phase === 'UP' ? this.owner.broken(now, this.host.sa) : this.end(now)
     }
+    const said = critical
+      ? notify('UNSUPPORTED_CRITICAL_PAYLOAD', Uint8Array.of(error.payload))
+      : notify('INVALID_SYNTAX')
+    this.respond(path, header, message, [said])
+    if (critical) return
+    this.destroy()
+    this.owner.closed(now, this.host.sa)
+  }
+
+  /** The peer cannot read a request of ours: the IKE SA ends at both ends without another word (RFC 7296 section 2.21.3). */
+  private misread(now: Millis): void {
+    this.owner.refuse(now, 'error-notify', 'the peer says INVALID_SYNTAX: it cannot read what we have sent')
+    if (this.phase !== 'UP') return this.end(now)
     this.destroy()
     this.owner.closed(now, this.host.sa)
   }
@@ -706,6 +730,13 @@ const ownedChild = (agreed: AgreedChild, replaces: OwnedChild | undefined): Owne
   closing: false,
   replaced: false,
 })
+
+/** SPIs that the peer deletes in this request. */
+const deletedSpis = (set: PayloadSet): ReadonlySet<number> =>
+  new Set(set.all(PAYLOAD.DELETE).flatMap((body) => parseDelete(body).spis))
+
+const saysInvalidSyntax = (p: PayloadInit): boolean =>
+  p.type === PAYLOAD.NOTIFY && parseNotify(p.body).type === NOTIFY.INVALID_SYNTAX
 
 /** Not replaced, not about to go, and the peer is known to have it. */
 const isInUse = (c: OwnedChild): boolean =>

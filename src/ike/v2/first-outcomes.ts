@@ -107,8 +107,9 @@ export function failAuth(
   e: Received,
   name: NotifyName,
   wrong: Disproof,
+  data?: Uint8Array,
 ): FirstOutcome {
-  const payloads = refusalPayloads({ notify: name, reason: wrong.told })
+  const payloads = refusalPayloads({ notify: name, data, reason: wrong.told })
   const message = sealed(s.keying, EXCHANGE.IKE_AUTH, e.header.messageId, true, payloads)
   const { next, effects } = fail(s, wrong.reason)
   return { next, effects: [{ do: 'reply', path: copyPath(e.path), message }, ...effects] }
@@ -128,8 +129,9 @@ export function failTelling(
   path: Path,
   wrong: Disproof,
   c: FirstContext,
+  name: NotifyName = 'AUTHENTICATION_FAILED',
 ): FirstOutcome {
-  const payloads = refusalPayloads({ notify: 'AUTHENTICATION_FAILED', reason: wrong.told })
+  const payloads = refusalPayloads({ notify: name, reason: wrong.told })
   const message = sealed(s.keying, EXCHANGE.INFORMATIONAL, c.messageId + 1, false, payloads)
   const { next, effects } = fail(s, wrong.reason)
   return { next, effects: [{ do: 'reply', path: copyPath(path), message }, ...effects] }

@@ -1,7 +1,7 @@
 import { ProtocolError, WireError } from '../../errors.js'
 import type { Payload, PayloadInit } from '../../wire/ike/payloads.js'
 import { emitNotify, type NotifyPayload, parseNotify } from '../../wire/ike/v2/notify.js'
-import { isErrorNotify, isKnownPayload, NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
+import { isErrorNotify, isKnownPayload, NOTIFY, PAYLOAD, payloadName } from '../../wire/ike/v2/numbers.js'
 
 // How often each payload may be in a message (RFC 7296 sections 1.2 to 1.4 and appendix C). Types that a table does not name
 // may be there and are of no concern.
@@ -77,7 +77,7 @@ export class PayloadSet {
     for (const [type, min, max] of rules) {
       const n = this.all(type).length
       if (n < min || n > max)
-        throw new WireError(`payload ${type}`, 0, `is there ${n} times, not ${min} to ${max}`)
+        throw new WireError(`payload ${payloadName(type)}`, 0, `is there ${n} times, not ${min} to ${max}`)
     }
     this.notifies = this.all(PAYLOAD.NOTIFY).map(parseNotify)
   }
@@ -94,7 +94,7 @@ export class PayloadSet {
   /** The body of a type that has to be there. @throws WireError */
   need(type: number): Uint8Array {
     const body = this.first(type)
-    if (body === undefined) throw new WireError(`payload ${type}`, 0, 'is missing')
+    if (body === undefined) throw new WireError(`payload ${payloadName(type)}`, 0, 'is missing')
     return body
   }
 

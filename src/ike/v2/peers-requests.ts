@@ -111,7 +111,11 @@ function rekey(ike: Established, now: Millis, set: PayloadSet): Answer {
 
 // INFORMATIONAL
 
-const AUTH_FAILED = notifyName(NOTIFY.AUTHENTICATION_FAILED)
+/** The IKE SA ends with them, RFC 7296 sections 2.21.2 and 2.21.3. */
+const FATAL: Readonly<Record<string, string>> = {
+  AUTHENTICATION_FAILED: 'it does not accept who we are',
+  INVALID_SYNTAX: 'it cannot read what we have sent',
+}
 
 function informational(ike: Established, now: Millis, set: PayloadSet): Answer {
   const deletes = set.all(PAYLOAD.DELETE).map(parseDelete)
@@ -120,13 +124,12 @@ function informational(ike: Established, now: Millis, set: PayloadSet): Answer {
   ike.peersToken = tokenOf(set) ?? ike.peersToken
   const error = set.error()
   const why = explanationIn(set)
-  if (error?.type === NOTIFY.AUTHENTICATION_FAILED)
+  const name = error && notifyName(error.type)
+  const meaning = name && FATAL[name]
+  if (name !== undefined && meaning !== undefined)
     return answer([], () => {
-      ike.owner.refuse(
-        now,
-        'error-notify',
-        `the peer says ${why === undefined ? `${AUTH_FAILED}: it does not accept who we are` : explained(AUTH_FAILED, why)}`,
-      )
+      const text = why === undefined ? `${name}: ${meaning}` : explained(name, why)
+      ike.owner.refuse(now, 'error-notify', `the peer says ${text}`)
       closed(ike, now)
     })
   if (error !== undefined)

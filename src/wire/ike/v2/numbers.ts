@@ -21,6 +21,22 @@ export const PAYLOAD = {
   SKF: 53,
 } as const
 
+const NAMES: ReadonlyMap<number, string> = new Map([
+  [PAYLOAD.SA, 'SA'],
+  [PAYLOAD.KE, 'KE'],
+  [PAYLOAD.ID_I, 'IDi'],
+  [PAYLOAD.ID_R, 'IDr'],
+  [PAYLOAD.AUTH, 'AUTH'],
+  [PAYLOAD.NONCE, 'Nonce'],
+  [PAYLOAD.NOTIFY, 'N'],
+  [PAYLOAD.DELETE, 'D'],
+  [PAYLOAD.VENDOR, 'V'],
+  [PAYLOAD.TS_I, 'TSi'],
+  [PAYLOAD.TS_R, 'TSr'],
+])
+/** As RFC 7296 section 3.2 abbreviates it. */
+export const payloadName = (type: number): string => NAMES.get(type) ?? `${type}`
+
 const known = new Set<number>(Object.values(PAYLOAD))
 /** Whether the critical bit of a payload type is without meaning to us (RFC 7296 section 2.5). */
 export const isKnownPayload = (type: number): boolean => known.has(type)

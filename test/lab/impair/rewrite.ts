@@ -1,0 +1,82 @@
+import { hex } from '../../../src/bytes/octets.js'
+import type { IkeSaKeys, IkeV2Keys } from '../../../src/ike/environment.js'
+import type { IkeProposal } from '../../../src/ike/proposals.js'
+import { hash1, phase2Iv } from '../../../src/ike/v1/keymat.js'
+import { open, seal, withHash } from '../../../src/ike/v1/protection.js'
+import { Opener, Sealer } from '../../../src/ike/v2/protection.js'
+import { EXCHANGE, IKE_HEADER_LEN, type IkeHeader } from '../../../src/wire/ike/header.js'
+import { emitMessage, type PayloadInit, parsePayloads } from '../../../src/wire/ike/payloads.js'
+import { FLAG as FLAG_V1 } from '../../../src/wire/ike/v1/numbers.js'
+import { parseChain } from '../../../src/wire/ike/v2/chain.js'
+import { FLAG, PAYLOAD } from '../../../src/wire/ike/v2/numbers.js'
+
+/** What protects the exchanges of an established IKEv1 SA. */
+export interface V1Secrets {
+  readonly prfId: number
+  readonly a: Uint8Array
+  readonly key: Uint8Array
+  readonly lastBlock: Uint8Array
+}
+
+export type Change = (payloads: readonly PayloadInit[]) => readonly PayloadInit[]
+
+const AES_BLOCK = 16
+/** IVs of ours must not be those of the messages that we change. */
+const COUNTER_FROM = 2 ** 40
+
+/** Changes the payloads of messages, encrypted ones included, with the keys of the end that sends them. */
+export class Rewriter {
+  private readonly v2 = new Map<
+    string,
+    { readonly ciphers: Record<'i' | 'r', { sealer: Sealer; opener: Opener }> }
+  >()
+  private readonly secretsOf: (initiatorCookie: Uint8Array) => V1Secrets | undefined
+  private readonly random: (length: number) => Uint8Array
+
+  constructor(
+    random: (length: number) => Uint8Array,
+    secretsOf: (initiatorCookie: Uint8Array) => V1Secrets | undefined,
+  ) {
+    this.random = random
+    this.secretsOf = secretsOf
+  }
+
+  keys(k: IkeSaKeys): void {
+    if (k.version === 2) this.v2.set(hex(k.initiatorSpi), { ciphers: this.ciphers(structuredClone(k)) })
+  }
+
+  private ciphers(k: IkeV2Keys): Record<'i' | 'r', { sealer: Sealer; opener: Opener }> {
+    const proposal = { encryption: { id: k.encryption }, integrity: k.integrity } as unknown as IkeProposal
+    const of = (e: Uint8Array, a: Uint8Array) => {
+      const sealer = new Sealer(proposal, { e, a }, this.random)
+      Reflect.set(sealer, 'counter', COUNTER_FROM)
+      return { sealer, opener: new Opener(proposal, { e, a }) }
+    }
+    return { i: of(k.ei, k.ai), r: of(k.er, k.ar) }
+  }
+
+  /** @returns undefined for a message that cannot be read: IKEv1's later encrypted ones, whose IVs depend on those before */
+  rewrite(header: IkeHeader, message: Uint8Array, change: Change): Uint8Array | undefined {
+    if (header.version >>> 4 === 1) return this.rewriteV1(header, message, change)
+    const { payloads, encrypted } = parseChain(header, message)
+    if (encrypted === undefined) return emitMessage(header, change(payloads))
+    const side = (header.flags & FLAG.INITIATOR) === 0 ? 'r' : 'i'
+    const cipher = this.v2.get(hex(header.initiatorSpi))?.ciphers[side]
+    if (cipher === undefined || encrypted.type !== PAYLOAD.SK) return undefined
+    const inner = cipher.opener.openPayloads(message, encrypted)
+    return inner && cipher.sealer.seal(header, change(inner))
+  }
+
+  private rewriteV1(header: IkeHeader, message: Uint8Array, change: Change): Uint8Array | undefined {
+    if ((header.flags & FLAG_V1.ENCRYPTION) === 0)
+      return emitMessage(header, change(parsePayloads(message.subarray(IKE_HEADER_LEN), header.nextPayload)))
+    const secrets = header.exchange === EXCHANGE.MAIN_MODE ? undefined : this.secretsOf(header.initiatorSpi)
+    if (secrets === undefined) return undefined
+    const { prfId, a, key, lastBlock } = secrets
+    const iv = phase2Iv(prfId, lastBlock, header.messageId, AES_BLOCK)
+    const [, ...payloads] = open(header, message, key, iv).payloads
+    const hashed = withHash(change(payloads), (octets) => hash1(prfId, a, header.messageId, octets))
+    const { initiatorSpi: ci, responderSpi: cr, exchange, messageId } = header
+    return seal({ ci, cr, exchange, messageId }, hashed, key, iv).message
+  }
+}
