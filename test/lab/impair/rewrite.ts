@@ -24,12 +24,14 @@ const AES_BLOCK = 16
 /** IVs of ours must not be those of the messages that we change. */
 const COUNTER_FROM = 2 ** 40
 
+type Ciphers = Readonly<Record<'i' | 'r', { readonly sealer: Sealer; readonly opener: Opener }>>
+
+const KEYS_MAX = 3
+
 /** Changes the payloads of messages, encrypted ones included, with the keys of the end that sends them. */
 export class Rewriter {
-  private readonly v2 = new Map<
-    string,
-    { readonly ciphers: Record<'i' | 'r', { sealer: Sealer; opener: Opener }> }
-  >()
+  /** By initiator SPI, the newest keys first. */
+  private readonly v2 = new Map<string, readonly Ciphers[]>()
   private readonly secretsOf: (initiatorCookie: Uint8Array) => V1Secrets | undefined
   private readonly random: (length: number) => Uint8Array
 
@@ -41,11 +43,14 @@ export class Rewriter {
     this.secretsOf = secretsOf
   }
 
+  /** An IKE SA has other keys behind each key exchange. */
   keys(k: IkeSaKeys): void {
-    if (k.version === 2) this.v2.set(hex(k.initiatorSpi), { ciphers: this.ciphers(structuredClone(k)) })
+    if (k.version !== 2) return
+    const spi = hex(k.initiatorSpi)
+    this.v2.set(spi, [this.ciphers(structuredClone(k)), ...(this.v2.get(spi) ?? [])].slice(0, KEYS_MAX))
   }
 
-  private ciphers(k: IkeV2Keys): Record<'i' | 'r', { sealer: Sealer; opener: Opener }> {
+  private ciphers(k: IkeV2Keys): Ciphers {
     const proposal = { encryption: { id: k.encryption }, integrity: k.integrity } as unknown as IkeProposal
     const of = (e: Uint8Array, a: Uint8Array) => {
       const sealer = new Sealer(proposal, { e, a }, this.random)
@@ -61,10 +66,13 @@ export class Rewriter {
     const { payloads, encrypted } = parseChain(header, message)
     if (encrypted === undefined) return emitMessage(header, change(payloads))
     const side = (header.flags & FLAG.INITIATOR) === 0 ? 'r' : 'i'
-    const cipher = this.v2.get(hex(header.initiatorSpi))?.ciphers[side]
-    if (cipher === undefined || encrypted.type !== PAYLOAD.SK) return undefined
-    const inner = cipher.opener.openPayloads(message, encrypted)
-    return inner && cipher.sealer.seal(header, change(inner))
+    if (encrypted.type !== PAYLOAD.SK) return undefined
+    for (const ciphers of this.v2.get(hex(header.initiatorSpi)) ?? []) {
+      const { sealer, opener } = ciphers[side]
+      const inner = opener.openPayloads(message, encrypted)
+      if (inner !== undefined) return sealer.seal(header, change(inner)).datagrams[0]
+    }
+    return undefined
   }
 
   private rewriteV1(header: IkeHeader, message: Uint8Array, change: Change): Uint8Array | undefined {
