@@ -1,5 +1,9 @@
 import type { Endpoint } from '../environment.js'
-import type { Outcome as AnyOutcome, Table as AnyTable } from '../transition-table.js'
+import {
+  type Outcome as AnyOutcome,
+  type Table as AnyTable,
+  transition as anyTransition,
+} from '../transition-table.js'
 import type { Trouble } from '../trouble.js'
 import type { Cause } from './refusals.js'
 import type { PrephaseResult } from './types.js'
@@ -22,13 +26,14 @@ export type Effect =
   | { readonly do: 'finished'; readonly result: PrephaseResult }
   | { readonly do: 'failed'; readonly reason: string }
 
+type Kind = { readonly kind: string }
+
 export type Outcome<S> = AnyOutcome<S, Effect>
-export type Table<S extends { readonly kind: string }, E extends { readonly kind: string }, C> = AnyTable<
-  S,
-  E,
-  C,
-  Effect
->
+export type Table<S extends Kind, E extends Kind, C> = AnyTable<S, E, C, Effect>
+
+/** The transition for an event in a state, undefined where the table has none. */
+export const transition = <S extends Kind, E extends Kind, C>(table: Table<S, E, C>, state: S, event: E) =>
+  anyTransition<S, E, C, Effect>(table, state, event)
 
 /** An outcome that stays where it is and refuses the message. */
 export const refused = <S>(state: S, cause: Cause, fields?: Record<string, unknown>): Outcome<S> => ({

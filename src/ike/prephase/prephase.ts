@@ -16,8 +16,7 @@ import {
   unanswered,
 } from './initiator.js'
 import { PREPHASE_LIMITS, type PrephaseLimits } from './limits.js'
-import { transition } from '../transition-table.js'
-import type { Effect } from './machine.js'
+import { type Effect, transition } from './machine.js'
 import { COOKIE_LEN, type MessageOf, parsePrephase } from './messages.js'
 import { type PeerRecord, type Session, SourceTable } from './peers.js'
 import { type Cause, explain, Refusals, TELLING } from './refusals.js'

@@ -120,7 +120,8 @@ function childOf(
   const none = ({ reason, fields }: Pick<ChildRefusal, 'reason' | 'fields'>) => ({
     noChild: { child: offer.child, reason, fields, ...(mayBe && { remove: offer.spi }) },
   })
-  if (!made && set.error() === undefined) return none({ reason: 'the peer answers with neither an SA nor a reason' })
+  if (!made && set.error() === undefined)
+    return none({ reason: 'the peer answers with neither an SA nor a reason' })
   try {
     const accepted = acceptChild(offer, set)
     if (isRefusal(accepted)) return none(accepted)

@@ -4,7 +4,7 @@ import { ProtocolError, WireError } from '../../errors.js'
 import type { SaProtocol } from '../../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
-import { parseDelete, parseNotify } from '../../wire/ike/v2/notify.js'
+import { parseDelete } from '../../wire/ike/v2/notify.js'
 import { NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { AgreedChild } from '../child-sa.js'
 import { softPart } from '../child-spec.js'
@@ -321,8 +321,10 @@ export class Established {
       const set = new PayloadSet(payloads, rules)
       if (!isResponse) return this.request(now, path, header, message, set)
       this.window.finish()
-      if (set.error()?.type === NOTIFY.INVALID_SYNTAX) return this.misread(now)
       this.ownEvent(now, { kind: 'RESPONSE', set })
+      // A peer that cannot read a request forgets the IKE SA without another word (RFC 7296 section 2.21.3); one that only refuses
+      // a value in it, such as a public key, does not. Asking tells the one from the other.
+      if (set.error()?.type === NOTIFY.INVALID_SYNTAX) this.checkAlive(now)
       this.pump(now)
     } catch (error) {
       if (!(error instanceof WireError || error instanceof ProtocolError)) throw error
@@ -339,11 +341,6 @@ export class Established {
         this.move(now, c)
     const { payloads, afterwards } = answerRequest(this, now, header.exchange, set)
     this.respond(path, header, message, payloads)
-    if (payloads.some(saysInvalidSyntax)) {
-      // Fatal at both ends (RFC 7296 section 2.21.3).
-      this.destroy()
-      return this.owner.closed(now, this.host.sa)
-    }
     afterwards()
     this.pump(now)
   }
@@ -382,14 +379,6 @@ export class Established {
       : notify('INVALID_SYNTAX')
     this.respond(path, header, message, [said])
     if (critical) return
-    this.destroy()
-    this.owner.closed(now, this.host.sa)
-  }
-
-  /** The peer cannot read a request of ours: the IKE SA ends at both ends without another word (RFC 7296 section 2.21.3). */
-  private misread(now: Millis): void {
-    this.owner.refuse(now, 'error-notify', 'the peer says INVALID_SYNTAX: it cannot read what we have sent')
-    if (this.phase !== 'UP') return this.end(now)
     this.destroy()
     this.owner.closed(now, this.host.sa)
   }
@@ -734,9 +723,6 @@ const ownedChild = (agreed: AgreedChild, replaces: OwnedChild | undefined): Owne
 /** SPIs that the peer deletes in this request. */
 const deletedSpis = (set: PayloadSet): ReadonlySet<number> =>
   new Set(set.all(PAYLOAD.DELETE).flatMap((body) => parseDelete(body).spis))
-
-const saysInvalidSyntax = (p: PayloadInit): boolean =>
-  p.type === PAYLOAD.NOTIFY && parseNotify(p.body).type === NOTIFY.INVALID_SYNTAX
 
 /** Not replaced, not about to go, and the peer is known to have it. */
 const isInUse = (c: OwnedChild): boolean =>
