@@ -50,11 +50,13 @@ const TWICE: Readonly<Record<1 | 2, readonly Wishes[]>> = {
 
 /** IKE messages from the wishes until nothing is on the way any more, repetitions and what traffic asks for included. */
 const MESSAGES_MAX = { 1: 40, 2: 30 } as const
+/** Two key exchanges, of which the second has a message in two fragments. */
+const HYBRID_MESSAGES_MAX = 40
 
 function expectSound(c: Collision, { orders, messages, wrong }: Explored): void {
   expect([c, ...wrong]).toEqual([c])
   expect(orders).toBeGreaterThan(0)
-  expect(messages).toBeLessThanOrEqual(MESSAGES_MAX[c.version])
+  expect(messages).toBeLessThanOrEqual(c.hybrid ? HYBRID_MESSAGES_MAX : MESSAGES_MAX[c.version])
 }
 
 /** In every order, and then with each message lost that any order has. */
@@ -101,5 +103,25 @@ describe.each([1, 2] as const)('IKEv%i', (version) => {
     const c: Collision = { version, a, b: b === 'nothing' ? [] : [b], lower: 'a', inOrder: true, lenient }
     if (b === 'nothing') everyLoss(c)
     else expectSound(c, explore(c))
+  })
+})
+
+/** Nothing is made before the second key exchange, and the exchange with the lowest number stops before it. */
+describe('IKEv2, two key exchanges (RFC 9370)', () => {
+  const hybrid = { version: 2, lower: 'a', inOrder: true, hybrid: true } as const
+
+  test.each(PAIRS.filter(([a]) => a.startsWith('renews')))(
+    'A %s, B %s: every order, every single loss',
+    { timeout: 120_000 },
+    (a, b) => {
+      const c: Collision = { ...hybrid, a: [a], b: [b] }
+      if (ALL || (a !== 'renews both' && b !== 'renews both')) everyLoss(c)
+      else expectSound(c, explore(c))
+    },
+  )
+
+  test.each(LONG_PAIRS)('A %s, B %s: every order', { timeout: 120_000 }, (a, b) => {
+    const c: Collision = { ...hybrid, a: [a], b: [b] }
+    expectSound(c, explore(c))
   })
 })

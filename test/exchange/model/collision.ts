@@ -1,4 +1,5 @@
 import type { DynamicPsk } from '../../../src/ike/config.js'
+import { parseChildProposal, parseIkeProposal } from '../../../src/ike/proposals.js'
 import { sameIp } from '../../../src/wire/ip-address.js'
 import { childConfig } from '../ike-ends.js'
 import { A } from '../prephase-ends.js'
@@ -25,6 +26,8 @@ export interface Collision {
   readonly lenient?: boolean
   /** A direction keeps its order. */
   readonly inOrder?: boolean
+  /** Every renewal takes a second key exchange (RFC 9370). */
+  readonly hybrid?: boolean
 }
 
 export interface Explored {
@@ -36,14 +39,24 @@ export interface Explored {
 }
 
 /** Ends that serve many runs, one after another. */
-const pairs = new Map<number, Pair>()
+const pairs = new Map<string, Pair>()
 
-function pairFor({ version, fresh }: Collision): Pair {
+const nameOf = ({ version, hybrid }: Collision): string => `${version} ${hybrid === true}`
+
+const HYBRID = '-x25519-ke1_mlkem768'
+
+function pairFor(c: Collision): Pair {
+  const { version, fresh, hybrid } = c
   if (fresh !== undefined) return pair({ config: { version, dynamicPsk: fresh } })
-  const child = childConfig({ lifetime: { hardSeconds: FOREVER_S } })
-  const config = { version, dynamicPsk: 'off', ikeLifetimeSeconds: FOREVER_S, children: [child] } as const
-  const made = pairs.get(version) ?? established({ config })
-  pairs.set(version, made)
+  const child = childConfig({
+    lifetime: { hardSeconds: FOREVER_S },
+    ...(hybrid && { proposals: [parseChildProposal('esp', `aes128gcm16${HYBRID}`)] }),
+  })
+  const life = { ikeLifetimeSeconds: FOREVER_S, children: [child] }
+  const proposals = hybrid && { proposals: [parseIkeProposal(`aes128gcm16-prfsha256${HYBRID}`)] }
+  const made =
+    pairs.get(nameOf(c)) ?? established({ config: { version, dynamicPsk: 'off', ...life, ...proposals } })
+  pairs.set(nameOf(c), made)
   return made
 }
 
@@ -53,7 +66,7 @@ export function explore(c: Collision, runsMax = 20_000): Explored {
   try {
     found.orders = everyOrder(() => new CollisionRun(pairFor(c), c, found), runsMax)
   } catch (error) {
-    pairs.delete(c.version)
+    pairs.delete(nameOf(c))
     if (found.wrong.length === 0) throw error
   }
   return found

@@ -62,6 +62,7 @@ const first = (version: 1 | 2, dynamicPsk: 'off' | 'classic' | 'hardened', messa
 })
 
 const esp = (text: string) => childConfig({ proposals: [parseChildProposal('esp', text)] })
+const HYBRID = [parseIkeProposal('aes128gcm16-prfsha256-x25519-ke1_mlkem768')]
 const GROUPS = ['aes128-sha256-x25519', 'aes128-sha256-ecp256'].map(parseIkeProposal)
 
 export const EXCHANGES: readonly Exchange[] = [
@@ -136,6 +137,25 @@ export const EXCHANGES: readonly Exchange[] = [
     setUp: () => up({ version: 2 }),
     begin: wish('renews the IKE SA'),
     ...{ messages: 4, messagesMax: 18 },
+  },
+  {
+    ...{ name: 'IKEv2: IKE_INTERMEDIATE', version: 2, gapless: false, policies: 1 },
+    setUp: () => pair({ config: { version: 2, dynamicPsk: 'off', proposals: HYBRID } }),
+    begin,
+    // The encapsulation key takes two fragments.
+    ...{ messages: 7, messagesMax: 10 },
+  },
+  {
+    ...{ name: 'IKEv2: IKE_FOLLOWUP_KE, renewed child', version: 2, ...quiet },
+    setUp: () => up({ version: 2, children: [esp('aes128gcm16-x25519-ke1_mlkem768')] }),
+    begin: wish('renews the child'),
+    ...{ messages: 7, messagesMax: 10 },
+  },
+  {
+    ...{ name: 'IKEv2: IKE_FOLLOWUP_KE, renewed IKE SA', version: 2, ...quiet },
+    setUp: () => up({ version: 2, proposals: HYBRID }),
+    begin: wish('renews the IKE SA'),
+    ...{ messages: 7, messagesMax: 22 },
   },
   {
     ...{ name: 'IKEv2: INFORMATIONAL, a child deleted', version: 2, gapless: false, policies: 1 },
