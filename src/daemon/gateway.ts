@@ -8,6 +8,7 @@ import { Ike } from '../ike/ike.js'
 import { basePolicy } from '../sadb/lane-policy.js'
 import type { SaExpiry, SaKey, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
 import { formatIp, type IpAddress } from '../wire/ip-address.js'
+import { Changes } from './changes.js'
 import type { GatewayConfig, PolicySettings } from './config/config.js'
 import { wipeManual } from './config/load.js'
 import { openCrashSecret } from './crash-secret.js'
@@ -24,8 +25,8 @@ import { Undo } from './undo.js'
 
 /** How long the last IKE messages may take to leave. */
 const DRAIN_MS = 1_000
-/** How often a command that waits looks whether it has what it waits for. */
-const LOOK_MS = 50
+/** How often a command that waits looks whether it has what it waits for, besides whenever SAs come or go. */
+const LOOK_MS = 250
 
 export interface GatewayOptions {
   readonly config: GatewayConfig
@@ -43,6 +44,7 @@ export class Gateway {
   private readonly startedMs = performance.now()
   private readonly events = new EventCounts()
   private readonly undo = new Undo()
+  private readonly changed = new Changes()
   private readonly policies: ReadonlyMap<number, PolicySettings>
   private readonly timer: DeadlineTimer
   private dataplane: Dataplane | undefined
@@ -100,6 +102,12 @@ export class Gateway {
   private addSa(sa: SaSpec): void {
     this.keyLog?.sa(sa)
     this.dataplane?.addSa(sa)
+    this.changed.emit()
+  }
+
+  private deleteSa(key: SaKey): void {
+    this.dataplane?.deleteSa(key)
+    this.changed.emit()
   }
 
   private async startDataplane(): Promise<void> {
@@ -201,11 +209,11 @@ export class Gateway {
       timestamps,
       send: (local, remote, message) => this.send(local, remote, message),
       addSa: (sa) => this.addSa(sa),
-      deleteSa: (key) => this.dataplane?.deleteSa(key),
+      deleteSa: (key) => this.deleteSa(key),
       shareLanes: (peer, lanes) => this.shareLanes(peer, lanes),
       redirectSa: (key, remote) => this.dataplane?.redirectSa(key, remote),
       sendKeepalive: (local, remote) => this.dataplane?.sendKeepalive(local, remote),
-      inboundIdleMs: (key) => this.inboundIdleMs(key),
+      inboundIdleMs: (key) => this.dataplane?.idleMs(key),
       log: (level, message, fields) => {
         this.log[level](fields ?? {}, message)
         if (level !== 'debug') this.options.told(message)
@@ -217,12 +225,6 @@ export class Gateway {
   private shareLanes(peer: string, lanes: number): void {
     for (const policy of this.policies.values())
       if (policy.peer === peer && !policy.manual) this.dataplane?.shareLanes(policy.id, lanes)
-  }
-
-  private inboundIdleMs(key: SaKey): number | undefined {
-    const sas = this.dataplane?.status().sas
-    return sas?.find((s) => s.spi === key.spi && s.direction === key.direction && s.protocol === key.protocol)
-      ?.idleMs
   }
 
   private send(local: Endpoint, remote: Endpoint, message: Uint8Array): void {
@@ -292,8 +294,7 @@ export class Gateway {
     if (timeoutMs === 0) return
     const wanted = new Set(policies.map((p) => p.id))
     await this.wait(timeoutMs, 'not up', policies[0]!.peer, () => {
-      for (const sa of this.running().dataplane.status().sas)
-        if (sa.direction === 'outbound') wanted.delete(basePolicy(sa.policy))
+      for (const id of this.running().dataplane.policiesWithSa('outbound')) wanted.delete(basePolicy(id))
       return wanted.size === 0
     })
   }
@@ -332,11 +333,10 @@ export class Gateway {
     for (const name of peers) this.drive((ike, now) => ike.terminate(now, name, child))
     if (timeoutMs === 0) return
     const ids = new Set(policies.map((p) => p.id))
-    await this.wait(timeoutMs, 'not down', policies[0]!.peer, () =>
-      this.running()
-        .dataplane.status()
-        .sas.every((sa) => !ids.has(basePolicy(sa.policy))),
-    )
+    await this.wait(timeoutMs, 'not down', policies[0]!.peer, () => {
+      const left = [...this.running().dataplane.policiesWithSa()]
+      return !left.some((id) => ids.has(basePolicy(id)))
+    })
   }
 
   /** The negotiated policies that a command names. */
@@ -362,7 +362,7 @@ export class Gateway {
         const error = this.status().peers.find((p) => p.name === peer)?.ike?.lastError
         throw new ControlError(`${what} within ${timeoutMs / 1000} s${error ? `; last error: ${error}` : ''}`)
       }
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+      await this.changed.next(LOOK_MS)
     }
   }
 

@@ -19,7 +19,7 @@ export function oneWayTrouble(child: ChildView): { message: string; ageSeconds: 
   if (sent < PACKETS_MIN || ageSeconds < SECONDS_MIN) return undefined
   const protocol = child.protocol === 'ah' ? 'IP protocol 51 (AH)' : 'IP protocol 50 (ESP)'
   const what = udp ? 'UDP port 4500' : protocol
-  const help = udp || child.protocol === 'ah' ? '' : ' (ike.encapsulation: udp passes most firewalls)'
+  const help = udp || child.protocol === 'ah' ? '' : ' (encapsulation: udp passes most firewalls)'
   const message = `child ${child.name}: ${sent} packets went out and none has come in: ${what} is filtered on the way${help}, or nothing answers there`
   return { message, ageSeconds }
 }

@@ -315,6 +315,25 @@ export class Dataplane implements Sadb {
     if (socket && !this.stopped) sendDatagram(socket.fd, remote.address, remote.port, datagram)
   }
 
+  /** Milliseconds since the last packet of an SA; undefined when there was none, or there is no such SA. */
+  idleMs(key: SaKey): number | undefined {
+    const sa = this.installed.get(nameOf(key))
+    return sa && this.sinceLastUse(sa, performance.now())
+  }
+
+  private sinceLastUse({ lane, slot }: Installed, now: number): number | undefined {
+    const lastUse = this.lanes[lane]!.counters.getSa(slot, 'lastUseMs')
+    return lastUse === 0 ? undefined : Math.max(0, performance.timeOrigin + now - lastUse)
+  }
+
+  /** The policies that have an SA; of one direction, if it is given. */
+  policiesWithSa(direction?: SaKey['direction']): Set<number> {
+    const policies = new Set<number>()
+    for (const { spec } of this.installed.values())
+      if (direction === undefined || spec.direction === direction) policies.add(spec.policy)
+    return policies
+  }
+
   status(): DataplaneStatus {
     const sum = (of: (counters: Counters) => number): number =>
       this.lanes.reduce((total, lane) => total + of(lane.counters), 0)
@@ -327,10 +346,10 @@ export class Dataplane implements Sadb {
     for (const name of LANE_COUNTERS) counters[name] = sum((c) => c.get(name))
     const { paths } = this
     const now = performance.now()
-    const sas = [...this.installed.values()].map(({ spec, lane, slot, addedMs }): SaStatus => {
+    const sas = [...this.installed.values()].map((sa): SaStatus => {
+      const { spec, lane, slot, addedMs } = sa
       const { encryption, integrity, ...rest } = spec
       const own = this.lanes[lane]!.counters
-      const lastUse = own.getSa(slot, 'lastUseMs')
       return {
         ...rest,
         lane,
@@ -341,7 +360,7 @@ export class Dataplane implements Sadb {
         octets: own.getSa(slot, 'octets'),
         sequence: own.getSa(slot, 'sequenceHigh') * 2 ** 32 + own.getSa(slot, 'sequenceLow'),
         ageMs: now - addedMs,
-        idleMs: lastUse === 0 ? undefined : Math.max(0, performance.timeOrigin + now - lastUse),
+        idleMs: this.sinceLastUse(sa, now),
       }
     })
     const { tunName: tun, features, laneCount: lanes } = this

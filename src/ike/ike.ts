@@ -3,9 +3,11 @@ import { ConfigError, InternalError, WireError } from '../errors.js'
 import type { SaExpiry, SaKey, SaProtocol } from '../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../wire/ike/header.js'
 import { spiNumber } from '../wire/ike/v1/notify.js'
+import { PAYLOAD } from '../wire/ike/v2/numbers.js'
 import { formatIp, type IpAddress, sameIp } from '../wire/ip-address.js'
 import type { Unreachable } from '../wire/unreachable.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
+import { Deadlines } from './deadlines.js'
 import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
 import { keysOf, plainKeys } from './first-keys.js'
 import type { FirstKeys, IkeSa, IkeVersion } from './ike-sa.js'
@@ -41,7 +43,11 @@ const VERSIONS: Readonly<Partial<Record<number, IkeVersion>>> = { 1: IKE_V1, 2: 
 /** The peers at one address; at least one. */
 interface Source {
   readonly peers: Peer[]
+  /** What belongs to something that we know. */
   readonly messages: TokenBucket
+  readonly strangers: TokenBucket
+  /** First messages that say they have a cookie. */
+  readonly returned: TokenBucket
   readonly firsts: TokenBucket
   /** First messages with a cookie, which nobody else can have sent. */
   readonly proven: TokenBucket
@@ -64,6 +70,8 @@ export class Ike {
   /** Messages from addresses that are nobody's. */
   private readonly elsewhere: TokenBucket
   private readonly sources = new Map<string, Source>()
+  private readonly deadlines = new Deadlines<Peer>()
+  private readonly allFirsts: TokenBucket
   /** IKE SAs by initiator cookie and peer address. */
   private readonly sas = new Map<string, { peer: Peer; sa: IkeSa }>()
   /** The latest time that anybody has told us. */
@@ -80,12 +88,17 @@ export class Ike {
     this.limits = { ...IKE_LIMITS, ...options.limits }
     this.elsewhere = new TokenBucket(this.limits.elsewherePerSecond, this.limits.elsewhereBurst)
     this.refusals = new RefusalLog(env, this.limits.logEveryMs)
+    this.allFirsts = new TokenBucket(this.limits.allFirstsPerSecond, this.limits.allFirstsBurst)
     const listener = {
       finished: (now: Millis, result: Parameters<Peer['prephaseFinished']>[1]) => {
-        if (result.role === 'initiator') this.peers.get(result.peer)?.prephaseFinished(now, result)
+        const peer = this.peers.get(result.peer)
+        if (result.role === 'initiator' && peer !== undefined)
+          this.with(peer, () => peer.prephaseFinished(now, result))
       },
-      failed: (now: Millis, peer: string, reason: string) =>
-        this.peers.get(peer)?.prephaseFailed(now, reason),
+      failed: (now: Millis, name: string, reason: string) => {
+        const peer = this.peers.get(name)
+        if (peer !== undefined) this.with(peer, () => peer.prephaseFailed(now, reason))
+      },
     }
     this.prephase = new Prephase(peers, env, listener, options.prephaseLimits)
     const shared: PeerShared = {
@@ -109,11 +122,14 @@ export class Ike {
       throw new ConfigError(`peer ${config.name}: IKEv${config.version} is not available in this release`)
     const peer = new Peer(config, version, shared)
     this.peers.set(config.name, peer)
+    this.deadlines.set(peer, peer.nextDeadline())
     for (const child of config.children) this.byPolicy.set(child.policy, { peer, child })
     const address = formatIp(config.remote)
     const source = this.sources.get(address) ?? {
       peers: [],
       messages: new TokenBucket(this.limits.messagesPerSecond, this.limits.messagesBurst),
+      strangers: new TokenBucket(this.limits.strangersPerSecond, this.limits.strangersBurst),
+      returned: new TokenBucket(this.limits.strangersPerSecond, this.limits.strangersBurst),
       firsts: new TokenBucket(this.limits.firstMessagesPerSecond, this.limits.firstMessagesBurst),
       proven: new TokenBucket(this.limits.firstMessagesPerSecond, this.limits.firstMessagesBurst),
       hints: new TokenBucket(this.limits.hintsPerSecond, this.limits.hintsBurst),
@@ -157,13 +173,14 @@ export class Ike {
     const from = formatIp(path.remote.address)
     const source = this.sources.get(from)
     if (source === undefined) return this.fromElsewhere(now, path, header, message, from)
-    if (!source.messages.take(now))
-      return this.refusals.refuse(now, 'rate-limit', source.peers[0]!.config.name)
     const major = header.version >>> 4
     const found = this.sas.get(nameOf(header.initiatorSpi, path.remote.address))
+    const known = found !== undefined || this.prephase.peek(now, header.initiatorSpi) !== undefined
+    const bucket = known ? source.messages : hasCookie(header) ? source.returned : source.strangers
+    if (!bucket.take(now)) return this.refusals.refuse(now, 'rate-limit', source.peers[0]!.config.name)
     if (found !== undefined) {
       if (found.sa.version !== major) return found.peer.refuse(now, 'version')
-      return found.sa.receive(now, path, header, message)
+      return this.with(found.peer, () => found.sa.receive(now, path, header, message))
     }
     // A hint is about no IKE SA, and may have any SPI.
     if (isSpiHint(header)) return this.hinted(now, path, header, message, source)
@@ -178,9 +195,9 @@ export class Ike {
   private fromElsewhere(now: Millis, path: Path, header: IkeHeader, message: Uint8Array, from: string): void {
     if (!this.elsewhere.take(now)) return this.refusals.refuse(now, 'rate-limit', undefined)
     const prefix = `${hex(header.initiatorSpi)} `
-    for (const [name, { sa }] of this.sas)
+    for (const [name, { peer, sa }] of this.sas)
       if (name.startsWith(prefix) && sa.follows && sa.version === header.version >>> 4)
-        return sa.receive(now, path, header, message)
+        return this.with(peer, () => sa.receive(now, path, header, message))
     this.refusals.refuse(now, 'unknown-peer', undefined, undefined, { from })
   }
 
@@ -205,7 +222,7 @@ export class Ike {
     const here = source.peers.filter((p) => sameIp(p.config.local, path.local.address))
     const any = here[0] ?? source.peers[0]!
     if (major === 1 && header.exchange === EXCHANGE.AGGRESSIVE)
-      return any.refuse(
+      return any.refuseStranger(
         now,
         'aggressive-mode',
         'the peer begins with Aggressive Mode, which is refused: it gives a hash of the pre-shared key to anybody who asks',
@@ -213,7 +230,11 @@ export class Ike {
     const version = VERSIONS[major]
     if (version === undefined || !here.some((p) => p.config.version === major)) {
       const ours = any.config.version
-      return any.refuse(now, 'version', `the peer speaks IKEv${major}, but it is configured for IKEv${ours}`)
+      return any.refuseStranger(
+        now,
+        'version',
+        `the peer speaks IKEv${major}, but it is configured for IKEv${ours}`,
+      )
     }
     if (!version.isFirstMessage(header)) {
       any.refuse(now, 'unknown-cookie')
@@ -225,11 +246,11 @@ export class Ike {
       // The pre-phase has proved more than a cookie would.
       const admission = { busy: false, proven: () => true }
       const takeKeys = () => this.takeKeys(now, gated, header.initiatorSpi)
-      return gated.receiveFirst(now, path, header, message, takeKeys, admission)
+      return this.with(gated, () => gated.receiveFirst(now, path, header, message, takeKeys, admission))
     }
     const open = here.find((p) => p.config.dynamicPsk === 'off' && p.config.version === major)
     if (open === undefined)
-      return any.refuse(
+      return any.refuseStranger(
         now,
         'no-prephase',
         'an IKE exchange without a finished pre-phase: has the peer dynamic_psk: off, or is this not the peer?',
@@ -237,10 +258,20 @@ export class Ike {
     const flooded = !source.firsts.take(now)
     if (flooded && major === 1) return open.refuse(now, 'first-rate-limit')
     const admission = {
-      busy: flooded || open.halfOpen >= this.limits.cookieAbove,
+      busy: flooded || open.halfOpen >= this.limits.cookieAbove || this.isBusy(now),
       proven: () => source.proven.take(now),
     }
-    open.receiveFirst(now, path, header, message, () => plainKeys(open.config), admission)
+    this.with(open, () =>
+      open.receiveFirst(now, path, header, message, () => plainKeys(open.config), admission),
+    )
+  }
+
+  /** So many peers begin at once, or somebody in their names, that every one of them has to show a cookie. */
+  private isBusy(now: Millis): boolean {
+    if (!this.allFirsts.take(now)) return true
+    let halfOpen = 0
+    for (const peer of this.peers.values()) halfOpen += peer.halfOpen
+    return halfOpen >= this.limits.cookieAboveTotal
   }
 
   /**
@@ -268,7 +299,7 @@ export class Ike {
       (p) => sameIp(p.config.local, path.local.address) && spi !== undefined && p.children.hasOutbound(spi),
     )
     if (meant === undefined) return source.peers[0]!.refuse(now, 'hint-ignored')
-    meant.doubted(now)
+    this.with(meant, () => meant.doubted(now))
   }
 
   /**
@@ -310,18 +341,14 @@ export class Ike {
     this.now = now
     if (this.down) return
     this.prephase.tick(now)
-    for (const peer of this.peers.values()) this.guard(now, peer, () => peer.tick(now))
+    for (const peer of this.deadlines.due(now)) this.guard(now, peer, () => peer.tick(now))
   }
 
   /** When tick wants to be called next, undefined for never; in the past before the first tick. */
   nextDeadline(): Millis | undefined {
     if (this.down) return undefined
-    let next = this.prephase.nextDeadline()
-    for (const peer of this.peers.values()) {
-      const at = peer.nextDeadline()
-      if (at !== undefined && (next === undefined || at < next)) next = at
-    }
-    return next
+    const [prephase, ike] = [this.prephase.nextDeadline(), this.deadlines.next()]
+    return prephase !== undefined && ike !== undefined ? Math.min(prephase, ike) : (prephase ?? ike)
   }
 
   /** The data path has a packet for a policy without SA. Nothing happens when a negotiation is under way. */
@@ -445,11 +472,24 @@ export class Ike {
 
   private guard(now: Millis, peer: Peer, run: () => void): void {
     try {
-      run()
+      this.with(peer, run)
     } catch (error) {
       peer.refuse(now, 'internal', `internal fault: ${String(error)}`)
     }
   }
+
+  /** Whatever a peer does may change when it wants to be woken. */
+  private with(peer: Peer, run: () => void): void {
+    try {
+      run()
+    } finally {
+      this.deadlines.set(peer, peer.nextDeadline())
+    }
+  }
 }
+
+/** RFC 7296 section 2.6: a cookie is in front of everything else. */
+const hasCookie = (h: IkeHeader): boolean =>
+  h.exchange === EXCHANGE.IKE_SA_INIT && h.nextPayload === PAYLOAD.NOTIFY
 
 const nameOf = (spi: Uint8Array, address: IpAddress): string => `${hex(spi)} ${formatIp(address)}`

@@ -13,9 +13,22 @@ export interface IkeLimits {
   /** First messages a second from one peer's address, and burst: what may cost Diffie-Hellman work. */
   readonly firstMessagesPerSecond: number
   readonly firstMessagesBurst: number
-  /** All messages a second from one peer's address, and burst. */
+  /**
+   * IKEv2: first messages a second of all peers together, and burst, that may cost Diffie-Hellman work without a cookie; and
+   * first exchanges under way of all together from which on every first message needs one.
+   */
+  readonly allFirstsPerSecond: number
+  readonly allFirstsBurst: number
+  readonly cookieAboveTotal: number
+  /** Messages a second from one peer's address that belong to an IKE SA or a finished pre-phase, and burst. */
   readonly messagesPerSecond: number
   readonly messagesBurst: number
+  /**
+   * All others from there, which cost a look, and at most an answer for which nothing is kept: apart, so that a flood in the
+   * peer's name does not shut the peer out. First messages that come with a cookie have the same for themselves.
+   */
+  readonly strangersPerSecond: number
+  readonly strangersBurst: number
   /** Messages a second from addresses of no peer, and burst, that may be of a peer whose NAT has moved it. */
   readonly elsewherePerSecond: number
   readonly elsewhereBurst: number
@@ -64,8 +77,13 @@ export const IKE_LIMITS: IkeLimits = {
   ikeSasPerPeer: 8,
   firstMessagesPerSecond: 5,
   firstMessagesBurst: 20,
+  allFirstsPerSecond: 50,
+  allFirstsBurst: 200,
+  cookieAboveTotal: 64,
   messagesPerSecond: 1_000,
   messagesBurst: 1_000,
+  strangersPerSecond: 4_000,
+  strangersBurst: 4_000,
   elsewherePerSecond: 100,
   elsewhereBurst: 100,
   repeats: 16,

@@ -298,6 +298,12 @@ export class Peer implements IkeSaOwner {
     this.shared.refusals.refuse(now, cause, this.config.name, error, fields)
   }
 
+  /** A message that belongs to nothing: of concern to the operator as long as the peer itself has not come through. */
+  refuseStranger(now: Millis, cause: string, error: string): void {
+    if (this.sas.anyEstablished()) this.refuse(now, cause)
+    else this.refuse(now, cause, error)
+  }
+
   established(now: Millis, sa: IkeSa, initialContact: boolean): void {
     const doubted =
       this.attempt?.sa === sa && this.attempt.purpose === 'doubt' && !this.heardSince(now, sa.startedAt, sa)

@@ -169,9 +169,8 @@ export class VirtualNetwork {
 
   private arrive(datagram: Datagram, delayMs: number): void {
     const arrival = { at: this.now + Math.max(0, delayMs), order: this.order++, datagram }
-    const index = this.queue.findIndex((a) => a.at > arrival.at)
-    if (index < 0) this.queue.push(arrival)
-    else this.queue.splice(index, 0, arrival)
+    // Most arrive behind all that are on the way.
+    this.queue.splice(this.queue.findLastIndex((a) => a.at <= arrival.at) + 1, 0, arrival)
   }
 }
 

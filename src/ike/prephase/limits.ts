@@ -25,9 +25,12 @@ export interface PrephaseLimits {
   readonly finishedPerPeer: number
   /** Answers with the same octets to one repeated step; later repetitions are dropped. */
   readonly repeats: number
-  /** Messages from one peer's address that may cost cryptography: tokens a second and bucket size. */
+  /** Messages from one peer's address that belong to an exchange under way: tokens a second and bucket size. */
   readonly messagesPerSecond: number
   readonly messagesBurst: number
+  /** All others, which cost one MAC at most: apart, so that a flood in the peer's name leaves exchanges under way alone. */
+  readonly strangersPerSecond: number
+  readonly strangersBurst: number
   /** Classic only, which cannot verify step 1: new step 1 messages a second from one peer's address, and bucket size. */
   readonly classicPerSecond: number
   readonly classicBurst: number
@@ -46,6 +49,8 @@ export const PREPHASE_LIMITS: PrephaseLimits = {
   repeats: 8,
   messagesPerSecond: 1_000,
   messagesBurst: 1_000,
+  strangersPerSecond: 4_000,
+  strangersBurst: 4_000,
   classicPerSecond: 2,
   classicBurst: 8,
   logEveryMs: 10_000,

@@ -54,6 +54,7 @@ export interface Source {
   readonly name: string
   readonly peers: readonly PeerRecord[]
   readonly messages: TokenBucket
+  readonly strangers: TokenBucket
 }
 
 /** The configured peers, by name and by address. As large as the configuration, whatever arrives. */
@@ -77,6 +78,7 @@ export class SourceTable {
         name: source?.name ?? p.config.name,
         peers: [...(source?.peers ?? []), p],
         messages: source?.messages ?? new TokenBucket(limits.messagesPerSecond, limits.messagesBurst),
+        strangers: source?.strangers ?? new TokenBucket(limits.strangersPerSecond, limits.strangersBurst),
       })
     }
   }

@@ -3,6 +3,7 @@ import { ConfigError, InternalError, WireError } from '../../errors.js'
 import type { IkeHeader } from '../../wire/ike/header.js'
 import { formatIp } from '../../wire/ip-address.js'
 import type { IkePeerConfig } from '../config.js'
+import { Deadlines } from '../deadlines.js'
 import type { Endpoint, IkeEnvironment, Millis } from '../environment.js'
 import type { Trouble } from '../trouble.js'
 import { admit } from './admission.js'
@@ -44,6 +45,7 @@ export class Prephase {
   private readonly sessions = new Map<string, Session>()
   /** Our own attempts under way, by their cookie in hex; at most one a peer. */
   private readonly attempts = new Map<string, PeerRecord>()
+  private readonly deadlines = new Deadlines<PeerRecord>()
 
   /**
    * @param peers those with `dynamicPsk: off` are known only to name a mismatch. Keys stay the configuration's, and
@@ -96,7 +98,7 @@ export class Prephase {
 
   /** Repeats and expires what is due. Call it at nextDeadline() or soon after. */
   tick(now: Millis): void {
-    for (const peer of this.sources.peers) {
+    for (const peer of this.deadlines.due(now)) {
       const due = (): boolean => (initiatorDeadline(peer.initiator) ?? now + 1) <= now
       if (due()) this.guard(now, peer.config.name, () => this.initiator(now, peer, { kind: 'DUE' }))
       // A deadline that is left in the past would be asked for again at once, for ever.
@@ -110,15 +112,15 @@ export class Prephase {
 
   /** When tick wants to be called next, undefined for never. */
   nextDeadline(): Millis | undefined {
-    let next: Millis | undefined
-    const consider = (at: Millis | undefined): void => {
-      if (at !== undefined && (next === undefined || at < next)) next = at
-    }
-    for (const peer of this.sources.peers) {
-      consider(initiatorDeadline(peer.initiator))
-      for (const { state } of peer.sessions) if ('until' in state) consider(state.until)
-    }
-    return next
+    return this.deadlines.next()
+  }
+
+  /** After every transition: when the peer's machines want to be woken. */
+  private retime(peer: PeerRecord): void {
+    let next = initiatorDeadline(peer.initiator)
+    for (const { state } of peer.sessions)
+      if ('until' in state && (next === undefined || state.until < next)) next = state.until
+    this.deadlines.set(peer, next)
   }
 
   /**
@@ -173,6 +175,7 @@ export class Prephase {
       for (const s of peer.sessions) forgetSession(s.state)
       peer.sessions.length = 0
       peer.code.destroy()
+      this.retime(peer)
     }
     this.sessions.clear()
     this.attempts.clear()
@@ -190,14 +193,16 @@ export class Prephase {
     const from = { from: `${formatIp(remote.address)}:${remote.port}` }
     const source = this.sources.at(remote.address)
     if (source === undefined) return this.refusals.refuse(now, 'unknown-address', undefined, from)
-    if (!source.messages.take(now)) return this.refusals.refuse(now, 'rate-limit', source.name, from)
-    const m = parsePrephase(header, message)
     const ci = header.initiatorSpi
     const cr = header.responderSpi
-    const path = { local, remote }
     const cookie = hex(ci)
     const session = this.sessions.get(cookie)
     const ours = this.attempts.get(cookie)
+    const known = session !== undefined || ours !== undefined
+    if (!(known ? source.messages : source.strangers).take(now))
+      return this.refusals.refuse(now, 'rate-limit', source.name, from)
+    const m = parsePrephase(header, message)
+    const path = { local, remote }
 
     // Steps 1 and 3 go to the responder, 2 and 4 to the initiator; what comes the other way round is an echo.
     if (m.step === 1 || m.step === 3) {
@@ -280,6 +285,7 @@ export class Prephase {
     if (old !== undefined) this.attempts.delete(hex(old))
     if (cookie !== undefined) this.attempts.set(hex(cookie), peer)
     peer.initiator = next
+    this.retime(peer)
     this.tell(peer, before, next.kind, t.story, cookie ?? old)
     this.apply(now, peer, effects)
   }
@@ -302,6 +308,7 @@ export class Prephase {
       this.sessions.delete(session.cookie)
       peer.sessions.splice(peer.sessions.indexOf(session), 1)
     }
+    this.retime(peer)
     this.tell(peer, before, next.kind, t.story, session.cookie)
     if (before === 'HALF_OPEN' && next.kind === 'FINISHED') {
       this.makeRoom(now, peer, 'FINISHED', this.limits.finishedPerPeer, 'finished-limit')

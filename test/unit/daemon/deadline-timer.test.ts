@@ -21,7 +21,7 @@ function timerOver(deadlines: number[]) {
   return { timer, ticks, start: performance.now() }
 }
 
-test('ticks at each deadline and then no more', () => {
+test('ticks soon after each deadline, on a grid, and then no more', () => {
   const now = performance.now()
   const { timer, ticks } = timerOver([now + 100, now + 250])
   timer.arm()
@@ -30,7 +30,7 @@ test('ticks at each deadline and then no more', () => {
   vi.advanceTimersByTime(1)
   expect(ticks).toEqual([now + 100])
   vi.advanceTimersByTime(1_000_000)
-  expect(ticks).toEqual([now + 100, now + 250])
+  expect(ticks).toEqual([now + 100, now + 260])
   expect(vi.getTimerCount()).toBe(0)
 })
 
@@ -41,8 +41,8 @@ test('a deadline that moved is found when armed again', () => {
   timer.arm()
   deadlines.unshift(now + 5)
   timer.arm()
-  vi.advanceTimersByTime(5)
-  expect(ticks).toEqual([now + 5])
+  vi.advanceTimersByTime(20)
+  expect(ticks).toEqual([now + 20])
   timer.stop()
 })
 
@@ -57,6 +57,22 @@ test('a deadline that is past ticks at once, one far away in steps that setTimeo
   vi.advanceTimersByTime(60_000)
   expect(far.ticks).toHaveLength(1)
   far.timer.stop()
+})
+
+test('a deadline that moves within one step of the grid costs no timer', () => {
+  const now = performance.now()
+  const deadlines = [now + 65]
+  const { timer, ticks } = timerOver(deadlines)
+  timer.arm()
+  const set = vi.spyOn(globalThis, 'setTimeout')
+  for (const at of [62, 79, 70]) {
+    deadlines[0] = now + at
+    timer.arm()
+  }
+  expect(set).not.toHaveBeenCalled()
+  set.mockRestore()
+  vi.advanceTimersByTime(80)
+  expect(ticks).toEqual([now + 80])
 })
 
 test('stopped is stopped', () => {

@@ -10,7 +10,7 @@ const child = (sas: readonly SaView[], protocol = 'esp'): ChildView =>
 test('packets that go out while none comes in', () => {
   expect(oneWayTrouble(child([sa('inbound', 0), sa('outbound', 12)]))).toEqual({
     message:
-      'child migration: 12 packets went out and none has come in: IP protocol 50 (ESP) is filtered on the way (ike.encapsulation: udp passes most firewalls), or nothing answers there',
+      'child migration: 12 packets went out and none has come in: IP protocol 50 (ESP) is filtered on the way (encapsulation: udp passes most firewalls), or nothing answers there',
     ageSeconds: 30,
   })
   expect(oneWayTrouble(child([sa('outbound', 12)], 'ah'))?.message).toContain('IP protocol 51 (AH)')
