@@ -7,6 +7,7 @@ export const SECTIONS = [
   'latency',
   'migration',
   'rekey',
+  'ike',
   'soak',
 ] as const
 export type Section = (typeof SECTIONS)[number]

@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import type { Contender } from './contenders/contender.js'
 import { CONTENDERS, ON_REQUEST } from './contenders/contenders.js'
+import { IKE_SUBJECTS } from './ike/subjects.js'
 import { measure } from './measure.js'
 import { MIGRATORS } from './migration/migration.js'
 import { readOptions } from './options.js'
@@ -11,7 +13,10 @@ import { type Baseline, baselineSchema, type Results, readJson, resultsSchema } 
 
 // `npm run bench`: measures, prints, and leaves JSON and a report. Exit status 1: something failed, or the check did.
 
-const kinds = new Map([...CONTENDERS, ...ON_REQUEST, ...MIGRATORS].map((c) => [c.name, c.kind]))
+const kinds = new Map<string, Contender['kind']>([
+  ...[...CONTENDERS, ...ON_REQUEST, ...MIGRATORS].map((c) => [c.name, c.kind] as const),
+  ...IKE_SUBJECTS.map((s) => [s.name, s.daemon === 'charon' ? 'peer' : 'ours'] as const),
+])
 const print = (text: string): void => console.log(text)
 
 function write(file: string, contents: string): void {

@@ -2,6 +2,8 @@ import { cpus, release, totalmem } from 'node:os'
 import { CONTENDERS, contendersNamed, ON_REQUEST } from './contenders/contenders.js'
 import { benchEngines } from './engines.js'
 import { Figures } from './figures.js'
+import { benchIke } from './ike/ike.js'
+import { IKE_SUBJECTS } from './ike/subjects.js'
 import { MIGRATORS, migration } from './migration/migration.js'
 import type { BenchOptions } from './options.js'
 import { benchPipeline } from './pipeline.js'
@@ -25,7 +27,7 @@ const PIPELINE_PACKETS = 100_000
 
 /** Runs the sections that are asked for. @param told hears of the progress, line by line */
 export async function measure(o: BenchOptions, told: (line: string) => void): Promise<Results> {
-  const everyone = [...CONTENDERS, ...MIGRATORS, ...ON_REQUEST]
+  const everyone = [...CONTENDERS, ...MIGRATORS, ...ON_REQUEST, ...IKE_SUBJECTS]
   if (contendersNamed(everyone, [], o.contenders).length === 0)
     throw new Error(
       `no contender is called so; there are: ${[...new Set(everyone.map((c) => c.name))].join(', ')}`,
@@ -79,6 +81,10 @@ async function wholeGateways(
   if (wanted.has('migration'))
     await runRig(contendersNamed(MIGRATORS, [], o.contenders), [migration(o.memory, o.dirty)], figures, rig)
   if (wanted.has('rekey')) await benchRekey(figures, rig)
+  if (wanted.has('ike')) {
+    const { handshakes, peers } = o
+    await benchIke(contendersNamed(IKE_SUBJECTS, [], o.contenders), figures, { ...rig, handshakes, peers })
+  }
   if (wanted.has('soak')) {
     const ours = contenders.filter((c) => c.kind === 'ours')
     const best = ours.find((c) => c.missing() === undefined) ?? ours[0]

@@ -15,6 +15,8 @@ export interface BenchOptions {
   readonly memory: number
   readonly dirty: readonly DirtyName[]
   readonly soakSeconds: number
+  readonly handshakes: number
+  readonly peers: number
   readonly json: string
   readonly report: string
   readonly load?: string
@@ -26,7 +28,7 @@ export interface BenchOptions {
 const RESULTS = join(ROOT, 'bench/results')
 const BASELINE = join(ROOT, 'bench/baseline.json')
 /** The long ones run when they are named. */
-const USUAL = SECTIONS.filter((s) => s !== 'rekey' && s !== 'soak')
+const USUAL = SECTIONS.filter((s) => s !== 'rekey' && s !== 'ike' && s !== 'soak')
 
 const above =
   (least: number, whole: boolean) =>
@@ -74,6 +76,8 @@ export function readOptions(argv: readonly string[]): BenchOptions {
       Object.keys(DIRTY_RATES) as DirtyName[],
     )
     .option('--soak-seconds <n>', 'length of the section soak', above(2, true), 600)
+    .option('--handshakes <n>', 'in the section ike, one after another', above(10, true), 1000)
+    .option('--peers <n>', 'in the section ike, at once', above(1, true), 200)
     .option('--json <file>', 'where all figures go', join(RESULTS, 'latest.json'))
     .option('--report <file>', 'where the report with plots goes', join(RESULTS, 'latest.html'))
     .option('--load <file>', 'measure nothing: take the figures that --json wrote')

@@ -78,6 +78,13 @@ export const RATIOS: readonly RatioSpec[] = [
       ['plain TCP'],
     ]),
   ),
+  ...(['until the SA is up', 'CPU of the responder'] as const).flatMap((what) =>
+    ([2, 1] as const).flatMap((version) =>
+      against(`sallyport IKEv${version}`, { section: 'ike', metric: `one after another: ${what}` }, [
+        [`strongSwan IKEv${version}`],
+      ]),
+    ),
+  ),
   {
     name: 'ipsec-mb over openssl: AES-128-GCM, 1400 octets',
     ours: { ...engine('1400 octets'), subject: 'ipsec-mb AES-128-GCM' },

@@ -11,6 +11,7 @@ export const SECTION_TITLES: Readonly<Record<Section, string>> = {
   latency: 'Whole gateways: request and response',
   migration: 'Live migration',
   rekey: 'A rekey every second under full load',
+  ike: 'Handshakes, two daemons of one kind',
   soak: 'Long run at full load',
 }
 

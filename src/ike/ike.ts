@@ -110,6 +110,7 @@ export class Ike {
       cookies: new Cookies((length) => env.random(length)),
       newIkeSpi: () => this.newIkeSpi(),
       newSpi: (child) => this.newSpi(child),
+      proved: (peer) => this.proved(peer),
       register: (peer, sa) => this.sas.set(nameOf(sa.initiatorSpi, peer.config.remote), { peer, sa }),
       unregister: (peer, sa) => this.unregister(peer, sa),
     }
@@ -264,6 +265,12 @@ export class Ike {
     this.with(open, () =>
       open.receiveFirst(now, path, header, message, () => plainKeys(open.config), admission),
     )
+  }
+
+  /** Who has authenticated itself may begin again at once: the rates are for those who never do. */
+  private proved(peer: Peer): void {
+    const source = this.sources.get(formatIp(peer.config.remote))
+    for (const bucket of [source?.firsts, source?.proven, this.allFirsts]) bucket?.giveBack()
   }
 
   /** So many peers begin at once, or somebody in their names, that every one of them has to show a cookie. */

@@ -36,6 +36,8 @@ export interface PeerShared {
   readonly refusals: RefusalLog
   readonly prefersUdp: boolean
   readonly cookies: Cookies
+  /** The peer has authenticated itself in an exchange that it began. */
+  proved(peer: Peer): void
   newIkeSpi(): Uint8Array
   newSpi(child: ChildConfig): number
   /** The peer's IKE SAs receive messages between these calls. */
@@ -314,6 +316,7 @@ export class Peer implements IkeSaOwner {
     this.unreached = undefined
     this.workedAt = now
     this.env.count('ike.established')
+    if (sa.role === 'responder') this.shared.proved(this)
     this.env.log('info', 'ike: IKE SA established', { peer: this.config.name, ...this.describe(sa) })
     if (initialContact || doubted) {
       // The peer knows nothing of what was before (RFC 2407 section 4.6.3.3).

@@ -66,6 +66,27 @@ describe.each([
   }, 60_000)
 })
 
+test.each([
+  [2, 'off'],
+  [1, 'off'],
+  [1, 'classic'],
+  [2, 'hardened'],
+] as const)(
+  'a peer that comes and goes as fast as it can is not held up, IKEv%i, dynamic_psk: %s',
+  (version, dynamicPsk) => {
+    const { network, hosts, hub } = many(1, version, dynamicPsk)
+    const host = hosts[0]!
+    for (let i = 0; i < 100; i++) {
+      host.ike.initiate(network.now, 'b')
+      expect(network.runUntil(() => up(host), 500)).toBe(true)
+      host.ike.terminate(network.now, 'b')
+    }
+    expect(hub.env.counted('ike.established')).toBe(100)
+    network.runFor(120_000)
+    expect([hub.env.sas.size, hub.peer.ikeSas.length]).toEqual([0, 0])
+  },
+)
+
 test('one peer’s deadline does not wake the others', () => {
   const { network, hosts, hub } = many(50, 2, 'off', 30)
   for (const [i, host] of hosts.entries()) host.ike.acquire(network.now, i + 1)

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, readFileSync, rmSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Gateway, type GatewaySettings, gatewayConfig, makeKey } from '../lab/gateway.js'
-import { Lab, type Side } from '../lab/lab.js'
+import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
 import { withHidden } from '../lab/private-mounts.js'
 import { whyNoLab } from '../lab/requirements.js'
 import { SALLYPORT } from '../lab/root.js'
@@ -142,12 +142,8 @@ describe.skipIf(why !== undefined)('what the operator is told', () => {
     where: Side,
     wanted: RegExp,
   ): Promise<void> {
-    const v1 = (settings: GatewaySettings): GatewaySettings => ({
-      ...settings,
-      ike: { version: 1, ...settings.ike },
-    })
-    gateways.push(await Gateway.start(lab, 'b', v1(b)))
-    gateways.push(await Gateway.start(lab, 'a', { ...v1(a), child: { start: 'start', ...a.child } }))
+    gateways.push(await Gateway.start(lab, 'b', b))
+    gateways.push(await Gateway.start(lab, 'a', { ...a, child: { start: 'start', ...a.child } }))
     const [onB, onA] = gateways as [Gateway, Gateway]
     const gateway = where === 'a' ? onA : onB
     await gateway.until(
@@ -191,7 +187,14 @@ describe.skipIf(why !== undefined)('what the operator is told', () => {
       () => psk('off'),
       () => psk('off', { key_file: otherKey() }),
       'b',
-      /pre-shared keys? differs?/,
+      /the peer.s pre-shared key differs from ours/,
+    ],
+    [
+      'another plain PSK, IKEv1',
+      () => ({ ...psk('off'), ike: { version: 1 } }),
+      () => ({ ...psk('off', { key_file: otherKey() }), ike: { version: 1 } }),
+      'b',
+      /message 5 does not decrypt: the peer.s pre-shared key differs from ours/,
     ],
     [
       'a peer of another identity asks',
@@ -229,7 +232,7 @@ describe.skipIf(why !== undefined)('what the operator is told', () => {
       () => ({ ike: { proposals: ['aes128-sha256-modp2048'] } }),
       () => ({ ike: { proposals: ['aes256-sha512-ecp384'] } }),
       'a',
-      /NO_PROPOSAL_CHOSEN/,
+      /NO_PROPOSAL_CHOSEN: encryption: ours aes128, theirs aes256/,
     ],
     [
       'no child proposal in common',
@@ -243,7 +246,14 @@ describe.skipIf(why !== undefined)('what the operator is told', () => {
       () => ({ child: { remote: ['10.88.9.0/24'] } }),
       () => ({}),
       'b',
-      /INVALID_ID_INFORMATION: no child for these selectors: 10\.88\.9\.0\/24/,
+      /TS_UNACCEPTABLE: no child for the peer.s selectors 10\.88\.9\.0\/24/,
+    ],
+    [
+      'no child for these selectors, told to who asks, IKEv1',
+      () => ({ child: { remote: ['10.88.9.0/24'] }, ike: { version: 1 } }),
+      () => ({ ike: { version: 1 } }),
+      'a',
+      /INVALID_ID_INFORMATION: remote selectors: ours 10\.88\.9\.0\/24, theirs 10\./,
     ],
   ]
 
@@ -254,7 +264,79 @@ describe.skipIf(why !== undefined)('what the operator is told', () => {
     const { status, output } = gateways[0]!.cli('status')
     expect(status).toBe(0)
     expect(output).toMatch(
-      /last error of dom0-a +message 5 does not decrypt: the peer.s pre-shared key differs/,
+      /last error of dom0-a +AUTH does not verify: the peer.s pre-shared key differs from ours \(.* ago\)/,
     )
   }, 30_000)
+
+  /** Starts dom0-a alone, or both with a firewall on dom0-b, and waits for the last error. */
+  async function alone(settings: GatewaySettings, wanted: RegExp): Promise<void> {
+    const gateway = await Gateway.start(lab, 'a', { ...settings, child: { start: 'start' } })
+    gateways.push(gateway)
+    const began = performance.now()
+    await gateway.until(
+      `told of ${wanted}`,
+      ({ peers: [peer] }) =>
+        wanted.test(peer?.ike?.lastError ?? '') && peer?.ike?.lastErrorAgeSeconds !== undefined,
+      10_000,
+    )
+    expect(performance.now() - began).toBeLessThan(6_000)
+  }
+
+  const firewall = (rule: string): (() => void) => {
+    lab.exec('b', 'nft', 'add', 'table', 'inet', 'wall')
+    lab.exec('b', 'nft', 'add', 'chain', 'inet', 'wall', 'in', '{ type filter hook input priority -300 ; }')
+    lab.exec('b', 'nft', 'add', 'rule', 'inet', 'wall', 'in', ...rule.split(' '))
+    return () => lab.exec('b', 'nft', 'delete', 'table', 'inet', 'wall')
+  }
+
+  test.each([4, 6] as const)(
+    'no daemon there, IPv%i',
+    async (outer) => {
+      await alone({ outer }, /ICMP says that UDP port 500 of \S+ is closed: no IKE daemon serves it there/)
+    },
+    30_000,
+  )
+
+  test('a firewall that refuses', async () => {
+    const open = firewall('udp dport 500 reject with icmpx type admin-prohibited')
+    try {
+      await alone({}, /ICMP says that UDP port 500 of \S+ is filtered/)
+    } finally {
+      open()
+    }
+  }, 30_000)
+
+  test('a firewall that says nothing', async () => {
+    const open = firewall('udp dport 500 drop')
+    try {
+      await alone({}, /pre-phase: no answer to step 1 yet: the peer is unreachable/)
+    } finally {
+      open()
+    }
+  }, 30_000)
+
+  test('UDP 4500 blocked', async () => {
+    const open = firewall('udp dport 4500 drop')
+    const plain = { peer: { dynamic_psk: 'off', encapsulation: 'udp' } }
+    try {
+      gateways.push(await Gateway.start(lab, 'b', plain))
+      await alone(plain, /no answer to IKE_\w+ yet: .*UDP 4500 is blocked/)
+    } finally {
+      open()
+    }
+  }, 30_000)
+
+  test('ESP filtered while IKE passes', async () => {
+    const open = firewall('meta l4proto esp drop')
+    const ping = (): unknown =>
+      lab.spawn('a', 'ping', ['-c', '40', '-i', '0.3', ADDRESSES.b.inner4], { stdio: 'ignore' })
+    try {
+      gateways = [...(await Gateway.pair(lab, { peer: { encapsulation: 'raw' } }))]
+      ping()
+      const wanted = /\d+ packets went out and none has come in: IP protocol 50 \(ESP\) is filtered/
+      await gateways[0]!.until('told', (s) => wanted.test(s.peers[0]?.ike?.lastError ?? ''), 25_000)
+    } finally {
+      open()
+    }
+  }, 60_000)
 })

@@ -311,6 +311,8 @@ export class Prephase {
     this.retime(peer)
     this.tell(peer, before, next.kind, t.story, session.cookie)
     if (before === 'HALF_OPEN' && next.kind === 'FINISHED') {
+      // It has our key: the rate is for those who have not.
+      peer.classicRate.giveBack()
       this.makeRoom(now, peer, 'FINISHED', this.limits.finishedPerPeer, 'finished-limit')
       this.initiator(now, peer, { kind: 'PEER_FINISHED' })
     }

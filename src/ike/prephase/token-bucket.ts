@@ -23,4 +23,9 @@ export class TokenBucket {
     this.tokens -= 1
     return true
   }
+
+  /** Gives a token back: what it was taken for has turned out to be no abuse. */
+  giveBack(): void {
+    this.tokens = Math.min(this.burst, this.tokens + 1)
+  }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { CONTENDERS } from '../../../bench/contenders/contenders.js'
 import { type Figure, type FigureId, median, quantile } from '../../../bench/figures.js'
+import { IKE_SUBJECTS } from '../../../bench/ike/subjects.js'
 import { DIRTY_RATES, MIGRATORS } from '../../../bench/migration/migration.js'
 import { checkRatios, RATIOS, ratiosOf } from '../../../bench/ratios.js'
 import type { Baseline } from '../../../bench/results.js'
@@ -58,7 +59,8 @@ describe('ratios', () => {
         if (section === 'migration') {
           expect(migrators).toContain(subject)
           expect(Object.keys(DIRTY_RATES)).toContain(metric.split(':')[0])
-        } else if (section !== 'engines') expect(whole).toContain(subject)
+        } else if (section === 'ike') expect(IKE_SUBJECTS.map((s) => s.name)).toContain(subject)
+        else if (section !== 'engines') expect(whole).toContain(subject)
       }
   })
 })
