@@ -77,7 +77,11 @@ function peerRows(peer: PeerView): string[][] {
 
 function keyOf(peer: PeerView): string {
   if (peer.dynamicPsk === undefined) return '-'
-  return peer.dynamicPsk === 'off' ? 'plain PSK' : `${peer.dynamicPsk} ${peer.fingerprint ?? ''}`.trim()
+  const keys = peer.auth === 'pubkey' ? 'public keys' : undefined
+  if (peer.dynamicPsk === 'off') return keys ?? 'plain PSK'
+  return [peer.dynamicPsk, peer.fingerprint, keys && `and ${keys}`]
+    .filter((word) => word !== undefined)
+    .join(' ')
 }
 
 function ikeText(sa: IkeSaView): string {

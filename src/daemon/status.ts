@@ -1,5 +1,6 @@
 import { encryptionInfo, integrityInfo } from '../crypto/algorithms.js'
 import type { DataplaneStatus, SaStatus } from '../dataplane/dataplane.js'
+import { authOf } from '../ike/config.js'
 import { formatIdentity } from '../ike/identity.js'
 import { basePolicy } from '../sadb/lane-policy.js'
 import type { SaLifetime } from '../sadb/sa-spec.js'
@@ -44,6 +45,8 @@ export interface PeerView {
   readonly id: string | undefined
   readonly fingerprint: string | undefined
   readonly dynamicPsk: string | undefined
+  /** What IKE authenticates both ends by. */
+  readonly auth: 'psk' | 'pubkey' | undefined
   /** Of the IKE SA, as configured. */
   readonly ikeLifetimeSeconds: number | undefined
   /** Undefined for a peer with manual SAs alone. */
@@ -126,6 +129,7 @@ function peerView(s: StatusSources, peer: PeerSettings): PeerView {
     id: ike && formatIdentity(ike.remoteId),
     fingerprint: peer.fingerprint,
     dynamicPsk: ike?.dynamicPsk,
+    auth: ike && authOf(ike),
     ikeLifetimeSeconds: ike?.ikeLifetimeSeconds,
     ike: s.ike.get(peer.name),
     children: s.config.policies

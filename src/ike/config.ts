@@ -17,9 +17,14 @@ export interface IkePeerConfig {
   readonly remoteId: Identity
   readonly local: IpAddress
   readonly remote: IpAddress
-  /** K_ab, 32 octets; with `off` a plain PSK of at least 16 octets. Owned by the configuration; wiped at unload. */
+  /**
+   * K_ab, 32 octets; with `off` a plain PSK of at least 16 octets, or nothing beside `signatures`. Owned by the configuration; wiped
+   * at unload.
+   */
   readonly key: Uint8Array
   readonly dynamicPsk: DynamicPsk
+  /** IKEv2: both ends prove themselves by signatures instead of the pre-shared key. Owned by the configuration. */
+  readonly signatures?: Signatures
   /** IKEv2: a static PPK; the hardened pre-phase makes one of its own. Owned by the configuration. */
   readonly ppk?: Ppk
   readonly version: 1 | 2
@@ -32,6 +37,19 @@ export interface IkePeerConfig {
   /** IP packets of IKE messages are at most so large when the peer takes fragments; 0 = never cut. */
   readonly fragmentSize: number
   readonly children: readonly ChildConfig[]
+}
+
+/** What IKE authenticates both ends by. */
+export const authOf = (peer: IkePeerConfig): 'psk' | 'pubkey' => (peer.signatures ? 'pubkey' : 'psk')
+
+/** Ed25519 keys. */
+export interface Signatures {
+  /** Seed of our private key, 32 octets. */
+  readonly sign: Uint8Array
+  /** Our public key, 32 octets. */
+  readonly own: Uint8Array
+  /** The peer's, 32 octets. */
+  readonly peer: Uint8Array
 }
 
 export interface Lane {

@@ -1,7 +1,13 @@
 import { Buffer } from 'node:buffer'
 import { concat, equalOctets, hex, isZero, utf8, wipe } from '../bytes/octets.js'
 import { KE } from '../crypto/algorithms.js'
-import { ED25519_KEY_LEN, ed25519PublicKey } from '../crypto/ed25519.js'
+import {
+  ED25519_KEY_LEN,
+  ED25519_SPKI_LEN,
+  ed25519FromSpki,
+  ed25519PublicKey,
+  ed25519Spki,
+} from '../crypto/ed25519.js'
 import { hkdfExpand, hkdfExtract } from '../crypto/hkdf.js'
 import { generateKeyShare } from '../crypto/key-exchange.js'
 import { sha256 } from '../crypto/sha256.js'
@@ -57,7 +63,7 @@ export const signingKey = (publicKey: Uint8Array): Uint8Array => publicKey.subar
 
 /**
  * K_ab of this host and a peer: 32 octets, the caller's to wipe.
- * @param peer the peer's 64 octets
+ * @param peer the peer's 64 octets; see `makesPairKey`
  * @throws ConfigError for our own key, and for one with which no secret can be agreed on
  */
 export function pairKey(own: HostIdentity, peer: Uint8Array): Uint8Array {
@@ -120,12 +126,27 @@ export function identityFromWords(
 /** 88 characters of base64. */
 export const formatPublicKey = (publicKey: Uint8Array): string => base64(publicKey)
 
-/** Undefined for anything but base64 of 64 octets. */
+/** The signing key alone, as other implementations know it: the one line of base64 in a PEM file. @param key 32 octets */
+export const formatRawPublicKey = (key: Uint8Array): string => base64(ed25519Spki(key))
+
+/** A PEM file of the signing key. @param key 32 octets */
+export const pemOf = (key: Uint8Array): string =>
+  `-----BEGIN PUBLIC KEY-----\n${formatRawPublicKey(key)}\n-----END PUBLIC KEY-----\n`
+
+/**
+ * Reads a peer's public key: a sallyport identity's, or the line in the PEM file of another implementation's Ed25519 key.
+ * @returns 64 octets, or 32 without the part that makes K_ab; undefined for anything else
+ */
 export function parsePublicKey(text: string): Uint8Array | undefined {
-  if (!/^[A-Za-z0-9+/]{86}==$/.test(text)) return undefined
+  if (!/^[A-Za-z0-9+/]{59,86}={1,2}$/.test(text)) return undefined
   const octets = new Uint8Array(Buffer.from(text, 'base64'))
-  return octets.length === IDENTITY_PUBLIC_LEN && formatPublicKey(octets) === text ? octets : undefined
+  if (base64(octets) !== text) return undefined
+  if (octets.length === ED25519_SPKI_LEN) return ed25519FromSpki(octets)
+  return octets.length === IDENTITY_PUBLIC_LEN ? octets : undefined
 }
+
+/** Whether a peer's public key can make a K_ab. */
+export const makesPairKey = (publicKey: Uint8Array): boolean => publicKey.length === IDENTITY_PUBLIC_LEN
 
 const base64 = (octets: Uint8Array): string =>
   Buffer.from(octets.buffer, octets.byteOffset, octets.length).toString('base64')

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const CHARON = '/usr/lib/ipsec/charon'
 const PLUGINS =
-  'random nonce openssl curve25519 hmac sha1 sha2 aes gcm ccm ctr chapoly xcbc cmac kdf drbg pem pkcs1 x509 kernel-libipsec kernel-netlink ' +
+  'random nonce openssl curve25519 hmac sha1 sha2 aes gcm ccm ctr chapoly xcbc cmac kdf drbg pem pkcs1 pkcs8 pubkey x509 kernel-libipsec kernel-netlink ' +
   'socket-default vici updown'
 
 /** Why strongSwan cannot be tested with here; undefined when it can. */
@@ -39,7 +39,7 @@ export class Strongswan {
   }
 
   /**
-   * @param directory an existing folder for its files
+   * @param directory for its files; its folders `private` and `pubkey` may hold keys
    * @param swanctlConf contents of swanctl.conf: connections and secrets
    * @param settings more of strongswan.conf's section charon
    */
@@ -60,7 +60,7 @@ export class Strongswan {
   plugins { kernel-libipsec { allow_peer_ts = yes } }
   filelog { log { path = ${join(directory, 'charon.log')}\n default = 1\n ike = 2\n enc = 1\n flush_line = yes } }
 }
-swanctl { load = pem pkcs1 x509 openssl random }
+swanctl { load = pem pkcs1 pkcs8 pubkey x509 curve25519 openssl random }
 `,
     )
     writeFileSync(join(directory, 'swanctl.conf'), swanctlConf)
@@ -92,7 +92,11 @@ swanctl { load = pem pkcs1 x509 openssl random }
     return spawnSync('nsenter', nsenter, {
       encoding: 'utf8',
       timeout: 30_000,
-      env: { ...globalThis.process.env, STRONGSWAN_CONF: join(this.directory, 'strongswan.conf') },
+      env: {
+        ...globalThis.process.env,
+        STRONGSWAN_CONF: join(this.directory, 'strongswan.conf'),
+        SWANCTL_DIR: this.directory,
+      },
     })
   }
 

@@ -3,6 +3,7 @@ import type { GatewayConfig, PeerSettings, PolicySettings } from '../../daemon/c
 import { loadConfig, wipeConfig } from '../../daemon/config/load.js'
 import { probeEngines } from '../../daemon/engine-probe.js'
 import { wantedLanes } from '../../daemon/lanes.js'
+import { authOf } from '../../ike/config.js'
 import { identityFingerprint } from '../../ike/host-identity.js'
 import { formatIdentity } from '../../ike/identity.js'
 import { formatChildProposal, formatIkeProposal } from '../../ike/proposals.js'
@@ -65,6 +66,7 @@ function summarizePeer(config: GatewayConfig, peer: PeerSettings) {
       localId: formatIdentity(ike.localId),
       id: formatIdentity(ike.remoteId),
       dynamicPsk: ike.dynamicPsk,
+      auth: authOf(ike),
       version: ike.version,
       proposals: ike.proposals.map(formatIkeProposal),
       lifetimeSeconds: ike.ikeLifetimeSeconds,
@@ -94,6 +96,11 @@ function summarizePolicy(config: GatewayConfig, policy: PolicySettings) {
   }
 }
 
+const provenBy = ({ dynamicPsk, auth }: { dynamicPsk: string; auth: string }): string => {
+  if (auth === 'pubkey') return dynamicPsk === 'off' ? 'public keys' : `${dynamicPsk}, public keys`
+  return dynamicPsk === 'off' ? 'plain PSK' : dynamicPsk
+}
+
 function engineText(s: Summary): string {
   const usable = s.engines.find((e) => e.refused === undefined)
   const what = usable
@@ -107,7 +114,7 @@ function print(s: Summary): string {
     p.name,
     `${p.local} - ${p.remote}`,
     p.ike?.id ?? '-',
-    p.ike ? (p.ike.dynamicPsk === 'off' ? 'plain PSK' : p.ike.dynamicPsk) : 'manual SAs',
+    p.ike ? provenBy(p.ike) : 'manual SAs',
     p.fingerprint ?? '-',
     p.ike ? `IKEv${p.ike.version} ${p.ike.proposals.join(', ')}` : '-',
   ])

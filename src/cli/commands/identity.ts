@@ -10,6 +10,8 @@ import {
   formatPublicKey,
   IDENTITY_SEED_LEN,
   identityFingerprint,
+  pemOf,
+  signingKey,
 } from '../../ike/host-identity.js'
 import { parseIdentity } from '../../ike/identity.js'
 import { writeNewSecretFile } from '../new-secret-file.js'
@@ -35,7 +37,8 @@ export function identityCommand(): Command {
     .argument('<file>', 'identity file')
     .option('--id <identity>', 'what this host calls itself (host.id)')
     .option('--fingerprint', 'print the fingerprint alone, to compare over another way')
-    .action((file: string, options: { id?: string; fingerprint?: boolean }) => printPublicKey(file, options))
+    .option('--pem', 'print the signing key alone in PEM, for IKE implementations of others')
+    .action(printPublicKey)
   return new Command('identity')
     .summary('make or show this host’s own key pair')
     .description(
@@ -47,13 +50,20 @@ export function identityCommand(): Command {
 Examples:
   sallyport identity make -o /etc/sallyport/identity.key
   sallyport identity show /etc/sallyport/identity.key --id dom0-a.example >> public_keys
+  sallyport identity show /etc/sallyport/identity.key --pem > dom0-a.pem
 `,
     )
     .addCommand(make)
     .addCommand(show)
 }
 
-function printPublicKey(file: string, options: { id?: string; fingerprint?: boolean }): void {
+interface ShowOptions {
+  readonly id?: string
+  readonly fingerprint?: boolean
+  readonly pem?: boolean
+}
+
+function printPublicKey(file: string, options: ShowOptions): void {
   if (options.id !== undefined && !parseIdentity(options.id))
     throw new ConfigError(`--id ${options.id}: expected an identity such as dom0-a.example`)
   let publicKey: Uint8Array
@@ -67,6 +77,7 @@ function printPublicKey(file: string, options: { id?: string; fingerprint?: bool
     throw error
   }
   if (options.fingerprint) process.stdout.write(`${identityFingerprint(publicKey)}\n`)
+  else if (options.pem) process.stdout.write(pemOf(signingKey(publicKey)))
   else
     process.stdout.write(`${options.id === undefined ? '' : `${options.id} `}${formatPublicKey(publicKey)}\n`)
 }

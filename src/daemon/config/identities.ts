@@ -1,6 +1,12 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { ConfigError } from '../../errors.js'
-import { type HostIdentity, identityFromWords, pairKey, parsePublicKey } from '../../ike/host-identity.js'
+import {
+  type HostIdentity,
+  identityFromWords,
+  makesPairKey,
+  pairKey,
+  parsePublicKey,
+} from '../../ike/host-identity.js'
 import { formatIdentity, type Identity, parseIdentity } from '../../ike/identity.js'
 import { KeyFileRefusal, keyFilePath, readKeyFile } from './key-file.js'
 import type { KeyPath } from './problems.js'
@@ -109,8 +115,11 @@ function readTrusted(file: string): Buffer | string {
   }
 }
 
-/** K_ab with a peer for whom there is no key file: agreed on between its public key and ours. */
-export function identityKey(
+/**
+ * The public key of a peer, of the configuration or of the host's file of them; undefined when a problem was noted, such as that this
+ * host has no key of its own to use with it.
+ */
+export function peersPublicKey(
   source: YamlSource,
   path: KeyPath,
   p: PeerSection,
@@ -118,37 +127,60 @@ export function identityKey(
 ): Uint8Array | undefined {
   const peer = p.public_key ?? publicKeyOf(keys, p.id)
   if (peer === undefined) {
-    source.problem(
-      [...path, 'key_file'],
-      'is missing; expected the path of the key that this host shares with the peer, relative to this file (or host.identity and the peer’s public key)',
-    )
+    const missing: [KeyPath, string] =
+      p.auth === 'pubkey'
+        ? [
+            [...path, 'public_key'],
+            'is missing; expected the peer’s, or a line for its id in host.public_keys',
+          ]
+        : [
+            [...path, 'key_file'],
+            'is missing; expected the path of the key that this host shares with the peer, relative to this file (or host.identity and the peer’s public key)',
+          ]
+    source.problem(...missing)
     return undefined
   }
-  const at = p.public_key === undefined ? ['host', 'public_keys'] : [...path, 'public_key']
-  if (p.dynamic_psk === 'off') {
+  if (keys.identity !== undefined) return peer
+  // One that is named but does not read has been told already.
+  if (!source.has(['host', 'identity']))
     source.problem(
-      [...path, 'dynamic_psk'],
-      'with off the peer shares a plain PSK; expected a key_file beside it, or hardened',
+      whereIs(path, p),
+      'is of use only with host.identity; make one with: sallyport identity make -o FILE',
     )
-    return undefined
-  }
-  if (keys.identity === undefined) {
-    // One that is named but does not read has been told already.
-    if (!source.has(['host', 'identity']))
-      source.problem(at, 'is of use only with host.identity; make one with: sallyport identity make -o FILE')
+  return undefined
+}
+
+/** K_ab with a peer for whom there is no key file: agreed on between its public key and ours. */
+export function identityKey(
+  source: YamlSource,
+  path: KeyPath,
+  p: PeerSection,
+  keys: HostKeys,
+): Uint8Array | undefined {
+  const peer = peersPublicKey(source, path, p, keys)
+  if (peer === undefined || keys.identity === undefined) return undefined
+  const problem = (text: string) =>
+    source.problem(
+      whereIs(path, p),
+      p.public_key === undefined ? `the key of ${formatIdentity(p.id!)} ${text}` : text,
+    )
+  if (!makesPairKey(peer)) {
+    problem(
+      'is for signatures alone, and the pre-phase needs more; expected what sallyport identity show prints, a key_file beside it, or dynamic_psk: off',
+    )
     return undefined
   }
   try {
     return pairKey(keys.identity, peer)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    source.problem(
-      at,
-      p.public_key === undefined ? `the key of ${formatIdentity(p.id!)} ${error.message}` : error.message,
-    )
+    problem(error.message)
     return undefined
   }
 }
+
+const whereIs = (path: KeyPath, p: PeerSection): KeyPath =>
+  p.public_key === undefined ? ['host', 'public_keys'] : [...path, 'public_key']
 
 const publicKeyOf = (keys: HostKeys, id: Identity | undefined): Uint8Array | undefined =>
   id && keys.publicKeys.get(formatIdentity(id))

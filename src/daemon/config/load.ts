@@ -4,6 +4,7 @@ import { forgetIdentity } from '../../ike/host-identity.js'
 import { sameIp } from '../../wire/ip-address.js'
 import { isRecord } from './children.js'
 import type { GatewayConfig } from './config.js'
+import { wipeCredentials } from './credentials.js'
 import { crossCheck } from './cross-checks.js'
 import { readHostKeys } from './identities.js'
 import { type ResolvedPeer, resolvePeer } from './peers.js'
@@ -38,7 +39,7 @@ export function controlPathOf(file: string): string {
 
 /** Overwrites every key of a configuration that is of no more use. */
 export function wipeConfig(config: GatewayConfig): void {
-  for (const peer of config.ike) wipe(peer.key, peer.ppk?.key)
+  for (const peer of config.ike) wipeCredentials(peer)
   wipeManual(config)
 }
 
@@ -71,7 +72,7 @@ function resolveConfig(source: YamlSource): GatewayConfig {
       )
   if (!root || source.problems.length > 0) {
     for (const peer of peers) {
-      wipe(peer.ike?.key, peer.ike?.ppk?.key)
+      if (peer.ike) wipeCredentials(peer.ike)
       for (const sa of peer.manual) wipe(sa.encryption?.key, sa.integrity?.key)
     }
     source.throwIfAny()

@@ -1,19 +1,16 @@
-import { utf8, wipe } from '../../bytes/octets.js'
 import { ConfigError } from '../../errors.js'
 import type { ChildConfig, IkePeerConfig } from '../../ike/config.js'
 import type { Identity } from '../../ike/identity.js'
-import type { Ppk } from '../../ike/ike-sa.js'
-import { keyFingerprint, parseKeyText } from '../../ike/prephase/key.js'
+import { keyFingerprint } from '../../ike/prephase/key.js'
 import { type IkeProposal, parseIkeProposal } from '../../ike/proposals.js'
 import type { SaSpec } from '../../sadb/sa-spec.js'
 import { checkChild, childConfig, parseAll, policyOf, readChildren, refuseKeysOfManual } from './children.js'
 import type { PeerSettings, PolicySettings } from './config.js'
+import { readCredentials, wipeCredentials } from './credentials.js'
 import { NAME_EXPECTED, NAME_PATTERN } from './fields.js'
-import { type HostKeys, identityKey } from './identities.js'
-import { KeyFileRefusal, keyFilePath, readKeyFile } from './key-file.js'
+import type { HostKeys } from './identities.js'
 import { resolveManual } from './manual.js'
 import type { KeyPath } from './problems.js'
-import { parsePskFile } from './psk-file.js'
 import { type PeerSection, peerSchema } from './schema.js'
 import { readSection } from './section.js'
 import type { YamlSource } from './yaml-source.js'
@@ -97,7 +94,7 @@ export function resolvePeer(
 }
 
 function refuseKeysWithoutIke(source: YamlSource, path: KeyPath): void {
-  for (const key of ['id', 'local_id', 'key_file', 'public_key', 'dynamic_psk', 'ppk', 'ike'])
+  for (const key of ['id', 'local_id', 'auth', 'key_file', 'public_key', 'dynamic_psk', 'ppk', 'ike'])
     if (source.has([...path, key]))
       source.problem(
         [...path, key],
@@ -133,10 +130,9 @@ function ikePeer(
       )
     return proposal
   })
-  const key = loadKey(source, path, p, host.keys)
-  const ppk = p.ppk && loadPpk(source, [...path, 'ppk'], p.ppk, p)
-  if (!localId || !p.id || !proposals || !key || (p.ppk && !ppk)) {
-    wipe(key, ppk?.key)
+  const credentials = readCredentials(source, path, p, host.keys)
+  if (!localId || !p.id || !proposals || !credentials) {
+    if (credentials) wipeCredentials(credentials)
     return undefined
   }
   return {
@@ -145,9 +141,8 @@ function ikePeer(
     remoteId: p.id,
     local: p.local,
     remote: p.remote,
-    key,
+    ...credentials,
     dynamicPsk: p.dynamic_psk,
-    ...(ppk && { ppk }),
     version,
     proposals,
     ikeLifetimeSeconds: p.ike.lifetime,
@@ -156,68 +151,4 @@ function ikePeer(
     fragmentSize: p.ike.fragment_size,
     children,
   }
-}
-
-/** K_ab, or with `dynamic_psk: off` a plain PSK, which may as well be a key made by genkey. */
-function loadKey(source: YamlSource, path: KeyPath, p: PeerSection, keys: HostKeys): Uint8Array | undefined {
-  if (p.key_file === undefined) return identityKey(source, path, p, keys)
-  if (p.public_key !== undefined)
-    source.problem([...path, 'public_key'], 'stands beside key_file; expected one of the two', 'key')
-  return loadSecret(
-    source,
-    [...path, 'key_file'],
-    p.key_file,
-    p.dynamic_psk === 'off' ? parsePskFile : parseKeyText,
-  )
-}
-
-/** RFC 8784 section 6: a PPK of fewer octets does not keep what it is for. */
-const PPK_MIN = 32
-
-function loadPpk(
-  source: YamlSource,
-  path: KeyPath,
-  ppk: NonNullable<PeerSection['ppk']>,
-  p: PeerSection,
-): Ppk | undefined {
-  const problem =
-    p.ike.version === 1
-      ? 'is a matter of IKEv2; expected ike.version 2, or no ppk'
-      : p.dynamic_psk === 'hardened'
-        ? 'has no use, as the hardened pre-phase makes a new one for every IKE SA; remove it'
-        : undefined
-  if (problem !== undefined) {
-    source.problem(path, problem, 'key')
-    return undefined
-  }
-  const key = loadSecret(source, [...path, 'key_file'], ppk.key_file, parsePskFile)
-  if (key === undefined) return undefined
-  if (key.length >= PPK_MIN) return { id: utf8(ppk.id), key, required: ppk.required }
-  source.problem([...path, 'key_file'], `holds a key of ${key.length} octets; expected at least ${PPK_MIN}`)
-  wipe(key)
-  return undefined
-}
-
-/** @param parse gives the key, or what is wrong with the file */
-function loadSecret(
-  source: YamlSource,
-  at: KeyPath,
-  name: string,
-  parse: (content: Uint8Array) => Uint8Array | string,
-): Uint8Array | undefined {
-  const file = keyFilePath(source.file, name)
-  let content: Buffer | undefined
-  try {
-    content = readKeyFile(file)
-    const key = parse(content)
-    if (typeof key !== 'string') return key
-    source.problem(at, `${file} ${key}`)
-  } catch (error) {
-    if (error instanceof KeyFileRefusal) source.problem(at, error.message)
-    else if (error instanceof ConfigError) source.problem(at, `${file}: ${error.message}`)
-    else throw error
-  } finally {
-    content?.fill(0)
-  }
-  return undefined
 }

@@ -145,8 +145,12 @@ export const peerSchema = mapping({
   local_id: identity().optional(),
   local: underlay(),
   remote: underlay(),
+  auth: oneOf('psk', 'pubkey').optional(),
   key_file: keyPath().optional(),
-  public_key: text('a public key, which sallyport identity show prints', (v) => parsePublicKey(v)).optional(),
+  public_key: text(
+    'a public key, which sallyport identity show prints, or the line of an Ed25519 key in PEM',
+    (v) => parsePublicKey(v),
+  ).optional(),
   dynamic_psk: oneOf('hardened', 'classic', 'off').prefault('hardened'),
   ppk: mapping({
     id: text('a name of 1 to 64 characters that both ends give this key', (v) =>

@@ -25,6 +25,7 @@ import { childKeymat } from './keys.js'
 import { notify, type PayloadSet, RULES } from './payload-set.js'
 import { mixed, namePpk, wipeUnshared } from './ppk.js'
 import { explanationIn } from './refusals.js'
+import { askForKey } from './signature.js'
 
 // IKE_AUTH from the initiator's side: who we are, and the first CHILD_SA.
 
@@ -45,9 +46,10 @@ export function sendAuth(keyed: Keyed, now: Millis, c: FirstContext): FirstOutco
     { type: PAYLOAD.ID_I, body: id },
     ...(c.initialContact ? [notify('INITIAL_CONTACT')] : []),
     { type: PAYLOAD.ID_R, body: identityBody(c.peer.remoteId) },
-    proveSelf(s, id),
+    ...(c.peer.signatures ? [askForKey()] : []),
+    ...proveSelf(s, id, s.capabilities.asksForKey, c),
     ...(ppk === undefined ? [] : [namePpk(ppk)]),
-    ...(ppk === undefined || ppk.required ? [] : [notify('NO_PPK_AUTH', proof('initiator', keyed, id))]),
+    ...(ppk === undefined || ppk.required ? [] : [notify('NO_PPK_AUTH', proof(keyed, id, c).data)]),
     ...tellToken(c.crashSecret, s.keying),
     ...(offered === undefined ? [] : offerPayloads(offered)),
   ]
@@ -61,11 +63,9 @@ export function sendAuth(keyed: Keyed, now: Millis, c: FirstContext): FirstOutco
 
 const NO_PPK = 'the peer did not use the post-quantum preshared key, which we require'
 
-/** What a refusal of our IKE_AUTH most likely means. */
-const MEANING: Readonly<Record<string, string>> = {
-  AUTHENTICATION_FAILED:
-    ': the pre-shared keys differ, or it expects another identity of us or has another itself (its log tells which)',
-}
+/** What AUTHENTICATION_FAILED most likely means. */
+const meaningOf = (c: FirstContext): string =>
+  `: ${c.peer.signatures ? 'it has another public key of us' : 'the pre-shared keys differ'}, or it expects another identity of us or has another itself (its log tells which)`
 
 export function receiveAuth(s: FirstIn<'AUTH_SENT'>, e: Received, c: FirstContext): FirstOutcome {
   const open = openAuth(s, e, RULES.authResponse)
@@ -80,12 +80,13 @@ export function receiveAuth(s: FirstIn<'AUTH_SENT'>, e: Received, c: FirstContex
     if (!isProof && error !== undefined) {
       const name = notifyName(error.type)
       const why = explanationIn(set)
-      return fail(s, `the peer says ${explained(name, why)}${why === undefined ? (MEANING[name] ?? '') : ''}`)
+      const meaning = why === undefined && name === 'AUTHENTICATION_FAILED' ? meaningOf(c) : ''
+      return fail(s, `the peer says ${explained(name, why)}${meaning}`)
     }
     const used = s.unmixed === undefined || set.says(NOTIFY.PPK_IDENTITY)
     if (!used && s.ppk?.required === true) return failTelling(s, e.path, { reason: NO_PPK }, c)
     if (!used) [keying, other] = [s.unmixed!, s.keying]
-    const wrong = disprove({ ...s, keying }, set.need(PAYLOAD.ID_R), set.need(PAYLOAD.AUTH), c)
+    const wrong = disprove({ ...s, keying }, set, set.need(PAYLOAD.AUTH), c)
     if (wrong !== undefined) return failTelling(s, e.path, wrong, c)
   } catch (error) {
     if (!(error instanceof WireError || error instanceof ProtocolError)) throw error

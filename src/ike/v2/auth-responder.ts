@@ -36,6 +36,7 @@ import { childKeymat } from './keys.js'
 import { type PayloadSet, RULES, UnknownCritical } from './payload-set.js'
 import { confirmPpk, mixed, namesPpk, wipeUnshared } from './ppk.js'
 import { refusalPayloads } from './refusals.js'
+import { asksForKey } from './signature.js'
 
 // IKE_AUTH from the responder's side.
 
@@ -53,7 +54,7 @@ export function answerAuth(
     set = open()
     const proved = proofWithPpk(s, set)
     s = { ...keyed, keying: proved.keying }
-    const wrong = proved.wrong ?? disprove(s, set.need(PAYLOAD.ID_I), proved.auth, c) ?? wrongName(set, c)
+    const wrong = proved.wrong ?? disprove(s, set, proved.auth, c) ?? wrongName(set, c)
     if (wrong !== undefined) {
       if (s.keying !== keyed.keying) wipeUnshared(s.keying)
       return failAuth(keyed, e, 'AUTHENTICATION_FAILED', wrong)
@@ -70,7 +71,7 @@ export function answerAuth(
   const answered = set.first(PAYLOAD.SA) === undefined ? undefined : childAnswer(s, set, now, c)
   const payloads: PayloadInit[] = [
     { type: PAYLOAD.ID_R, body: id },
-    proveSelf(s, id),
+    ...proveSelf(s, id, asksForKey(set), c),
     ...(s.keying === keyed.keying ? [] : [confirmPpk()]),
     ...tellToken(c.crashSecret, s.keying),
     ...(answered === undefined
@@ -143,7 +144,7 @@ function wrongName(set: PayloadSet, c: FirstContext): Disproof | undefined {
   if (sameIdentity(asked, c.peer.localId)) return undefined
   const [wanted, is] = [formatIdentity(asked), formatIdentity(c.peer.localId)]
   const told = `its identity is ${is} where we expect ${wanted}`
-  return { reason: `the peer has our key, but asks for ${wanted} where we are ${is}`, told }
+  return { reason: `the peer has the right key, but asks for ${wanted} where we are ${is}`, told }
 }
 
 function childAnswer(s: Keyed, set: PayloadSet, now: Millis, c: FirstContext): ChildAnswer | ChildRefusal {

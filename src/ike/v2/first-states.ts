@@ -31,6 +31,10 @@ export interface Capabilities {
   readonly intermediate: boolean
   /** It has a post-quantum preshared key. */
   readonly ppk: boolean
+  /** It verifies Ed25519 signatures (RFC 8420). */
+  readonly signatures: boolean
+  /** It asks for our raw public key (RFC 7670). */
+  readonly asksForKey: boolean
 }
 
 /** After IKE_SA_INIT: everything that IKE_AUTH needs. */

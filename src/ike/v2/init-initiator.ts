@@ -99,6 +99,8 @@ export function receiveInit(
   const capabilities = capabilitiesOf(set)
   if (s.ppk?.required === true && !capabilities.ppk)
     return hinted(s, 'that it has no post-quantum preshared key (RFC 8784), which we require', c)
+  if (c.peer.signatures && !capabilities.signatures)
+    return hinted(s, 'that it does not authenticate by public keys (Ed25519, RFC 8420), as we do', c)
   const proposal = c.peer.proposals[choice.index]!
   if (proposal.additional !== undefined && !capabilities.intermediate)
     return refuse(s, 'no-intermediate', 'the peer chose a second key exchange without IKE_INTERMEDIATE')

@@ -11,6 +11,7 @@ import type { Path } from '../path.js'
 import type { Capabilities, FirstContext, Received } from './first-states.js'
 import { natDetection } from './nat.js'
 import { type MessageRules, notify, PayloadSet } from './payload-set.js'
+import { asksForKey, canVerify, verifiesSignatures } from './signature.js'
 
 // What both ends of IKE_SA_INIT do alike.
 
@@ -32,6 +33,8 @@ export function capabilitiesOf(set: PayloadSet): Capabilities {
     lanes: lanesSaid(vendors),
     intermediate: set.says(NOTIFY.INTERMEDIATE_EXCHANGE_SUPPORTED),
     ppk: set.says(NOTIFY.USE_PPK),
+    signatures: canVerify(set),
+    asksForKey: asksForKey(set),
   }
 }
 
@@ -49,6 +52,7 @@ export function aboutUs(
   return [
     ...(natT ? natDetection(spiI, spiR, path, claims) : []),
     ...(fragments ? [notify('IKEV2_FRAGMENTATION_SUPPORTED')] : []),
+    ...(c.peer.signatures ? [verifiesSignatures()] : []),
     ...vendors.map((body) => ({ type: PAYLOAD.VENDOR, body })),
   ]
 }

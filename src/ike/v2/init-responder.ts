@@ -28,6 +28,7 @@ import { answerTo, choose, ikeRequirement, offer } from './offer.js'
 import { whole } from './outgoing.js'
 import { RULES } from './payload-set.js'
 import { usePpk } from './ppk.js'
+import { askForKey } from './signature.js'
 
 // IKE_SA_INIT from the responder's side. Diffie-Hellman work and memory come last: after the cookie, the proposals, the
 // group, and the proof that somebody has finished the pre-phase.
@@ -60,6 +61,12 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
       cause: 'other-group-asked',
       fields: { asked: formatGroup(proposal.group), came: formatGroup(ke.method) },
     })
+  if (c.peer.signatures && !capabilities.signatures) {
+    const error =
+      'NO_PROPOSAL_CHOSEN: the peer does not authenticate by public keys (Ed25519, RFC 8420), as we do'
+    const told = 'it authenticates by public keys (Ed25519, RFC 8420), and we do not'
+    return decline(e, 'NO_PROPOSAL_CHOSEN', undefined, { cause: 'no-signatures', error }, told)
+  }
   const keys = c.takeKeys()
   if (keys === undefined) return refuse(idle, 'no-prephase')
   if (keys.ppk?.required === true && !capabilities.ppk) {
@@ -98,6 +105,7 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
     childlessSupport(),
     ...usePpk(ppk),
     ...intermediateSupport(capabilities.intermediate),
+    ...(c.peer.signatures ? [askForKey()] : []),
   ]
   const response = clear('responder', spiI, spiR, payloads)
   return {

@@ -61,6 +61,7 @@ export const STATUS: GatewayStatus = {
       id: 'dom0-b.example',
       fingerprint: '0123456789abcdef',
       dynamicPsk: 'hardened',
+      auth: 'psk',
       ikeLifetimeSeconds: 28_800,
       ike: {
         version: 1,
@@ -119,6 +120,7 @@ export const STATUS: GatewayStatus = {
       id: undefined,
       fingerprint: undefined,
       dynamicPsk: undefined,
+      auth: undefined,
       ikeLifetimeSeconds: undefined,
       ike: undefined,
       children: [
@@ -153,6 +155,7 @@ export const STATUS: GatewayStatus = {
       id: 'dom0-d.example',
       fingerprint: 'fedcba9876543210',
       dynamicPsk: 'classic',
+      auth: 'psk',
       ikeLifetimeSeconds: 28_800,
       ike: {
         version: 1,

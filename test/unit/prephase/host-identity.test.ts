@@ -1,7 +1,22 @@
-import { createHmac, createPrivateKey, createPublicKey, diffieHellman, hkdfSync } from 'node:crypto'
+import {
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  hkdfSync,
+} from 'node:crypto'
 import { expect, test } from 'vitest'
 import { hex } from '../../../src/bytes/octets.js'
-import { identityFingerprint, identityOf, pairKey, signingKey } from '../../../src/ike/host-identity.js'
+import {
+  formatPublicKey,
+  identityFingerprint,
+  identityOf,
+  pairKey,
+  parsePublicKey,
+  pemOf,
+  signingKey,
+} from '../../../src/ike/host-identity.js'
 
 const seed = (n: number): Uint8Array => new Uint8Array(32).map((_, i) => i * n + 5)
 
@@ -38,6 +53,24 @@ test('the key belongs to the whole public keys, not to their X25519 halves alone
   mixed.set(signingKey(c.publicKey))
   expect(hex(pairKey(a, mixed))).not.toBe(hex(pairKey(a, b.publicKey)))
   expect(identityFingerprint(mixed)).not.toBe(identityFingerprint(b.publicKey))
+})
+
+test('a public key is read as sallyport shows it, or as the line of a PEM file', () => {
+  const { publicKey } = identityOf(seed(3))
+  const signing = signingKey(publicKey)
+  expect(parsePublicKey(formatPublicKey(publicKey))).toEqual(publicKey)
+  const pem = createPublicKey(pemOf(signing)).export({ format: 'pem', type: 'spki' }) as string
+  expect(pem).toBe(pemOf(signing))
+  expect(parsePublicKey(pem.split('\n')[1]!)).toEqual(signing)
+  const other = generateKeyPairSync('x25519').publicKey.export({ format: 'der', type: 'spki' })
+  for (const text of [
+    other.toString('base64'),
+    formatPublicKey(publicKey).slice(0, -4),
+    pem,
+    '',
+    `${formatPublicKey(publicKey).slice(0, -3)}x==`,
+  ])
+    expect(parsePublicKey(text), text).toBeUndefined()
 })
 
 test('three hosts have three keys', () => {

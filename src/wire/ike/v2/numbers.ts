@@ -26,6 +26,8 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [PAYLOAD.KE, 'KE'],
   [PAYLOAD.ID_I, 'IDi'],
   [PAYLOAD.ID_R, 'IDr'],
+  [PAYLOAD.CERT, 'CERT'],
+  [PAYLOAD.CERTREQ, 'CERTREQ'],
   [PAYLOAD.AUTH, 'AUTH'],
   [PAYLOAD.NONCE, 'Nonce'],
   [PAYLOAD.NOTIFY, 'N'],
@@ -56,7 +58,13 @@ export const isAdditional = (type: number): boolean => type >= TRANSFORM.ADDKE1 
 export const ATTRIBUTE_KEY_LENGTH = 14
 
 /** Authentication methods, RFC 7296 section 3.8. */
-export const AUTH_METHOD = { SHARED_KEY: 2 } as const
+export const AUTH_METHOD = { RSA: 1, SHARED_KEY: 2, DIGITAL_SIGNATURE: 14 } as const
+
+/** Certificate encodings, RFC 7296 section 3.6; RFC 7670 for what is none. */
+export const CERT_ENCODING = { RAW_PUBLIC_KEY: 15 } as const
+
+/** Hash algorithms of digital signatures, RFC 7427 section 7. IDENTITY: the algorithm hashes for itself (RFC 8420 section 2). */
+export const SIGNATURE_HASH = { IDENTITY: 5 } as const
 
 /** Notify message types, RFC 7296 section 3.10.1; others by their own RFCs. */
 export const NOTIFY = {
@@ -95,6 +103,7 @@ export const NOTIFY = {
   CHILDLESS_IKEV2_SUPPORTED: 16418,
   QCD_TOKEN: 16419,
   IKEV2_FRAGMENTATION_SUPPORTED: 16430,
+  SIGNATURE_HASH_ALGORITHMS: 16431,
   USE_PPK: 16435,
   PPK_IDENTITY: 16436,
   NO_PPK_AUTH: 16437,
