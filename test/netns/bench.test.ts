@@ -34,7 +34,11 @@ describe.skipIf(why !== undefined)('npm run bench', () => {
       ...['--only', SECTIONS.join(), '--rounds', '1', '--seconds', '0.1', '--mtu', '1500'],
       ...[
         '--contenders',
-        'openssl UDP,plain TCP',
+        'openssl UDP,plain TCP,sallyport IKEv2',
+        '--handshakes',
+        '40',
+        '--peers',
+        '20',
         '--memory',
         '16',
         '--dirty',
@@ -60,6 +64,11 @@ describe.skipIf(why !== undefined)('npm run bench', () => {
     expect(value('plain TCP', 'heavy: sent')).toBeGreaterThan(16)
     expect(value(ours, 'heavy: total time')).toBeGreaterThan(0)
     expect(value('a rekey every second', 'load: SAs made')).toBeGreaterThanOrEqual(1)
+    for (const subject of ['sallyport IKEv2', 'sallyport IKEv2, pre-phase, ML-KEM-768']) {
+      expect(value(subject, 'one after another: until the SA is up')).toBeGreaterThan(0)
+      for (const metric of ['one after another: IKE SAs left', '20 peers at once: IKE SAs left'])
+        expect(value(subject, metric)).toBe(0)
+    }
     expect(series[0]!.points.length).toBeGreaterThanOrEqual(2)
     const html = readFileSync(report, 'utf8')
     for (const section of SECTIONS) expect(html).toContain(SECTION_TITLES[section])
