@@ -1,6 +1,7 @@
 import { utf8 } from '../../../src/bytes/octets.js'
 import { WireError } from '../../../src/errors.js'
 import type { DynamicPsk, IkePeerConfig } from '../../../src/ike/config.js'
+import { identityOf, signingKey } from '../../../src/ike/host-identity.js'
 import { IKE_LIMITS } from '../../../src/ike/limits.js'
 import { parseChildProposal, parseIkeProposal } from '../../../src/ike/proposals.js'
 import type { SaSpec } from '../../../src/sadb/sa-spec.js'
@@ -33,6 +34,14 @@ const HOSTILE_MS = 20_000
 /** The longest that honest ends may need afterwards: half-open exchanges and dead peers end by time. */
 const RECOVERY_MS = 300_000
 const SCHEMES: readonly DynamicPsk[] = ['off', 'classic', 'hardened']
+
+/** One key for both ends, as both have one configuration. */
+const IDENTITY = identityOf(new Uint8Array(32).fill(9))
+const SIGNATURES = {
+  sign: IDENTITY.sign,
+  own: signingKey(IDENTITY.publicKey),
+  peer: signingKey(IDENTITY.publicKey),
+}
 
 /** A message as somebody sends it who saw others. */
 function forged(random: Random, message: Uint8Array, others: readonly Uint8Array[]): Uint8Array {
@@ -91,13 +100,15 @@ function settings(random: Random, version: 1 | 2): Partial<IkePeerConfig> {
   const second = version === 2 && random.oneIn(4) ? '-ke1_mlkem768' : ''
   const pfs = random.oneIn(3) ? `-x25519${random.oneIn(2) ? second : ''}` : ''
   const ppk = { id: utf8('pair'), key: new Uint8Array(32).fill(5), required: random.oneIn(2) }
+  const dynamicPsk = random.pick(SCHEMES)
   return {
     version,
-    dynamicPsk: random.pick(SCHEMES),
+    dynamicPsk,
     encapsulation: random.pick(['auto', 'udp', 'raw'] as const),
     fragmentSize: random.pick([0, 1_280, 300]),
     dpdDelaySeconds: 5,
     ...(version === 2 && random.oneIn(4) && { ppk }),
+    ...(version === 2 && dynamicPsk !== 'classic' && random.oneIn(3) && { signatures: SIGNATURES }),
     proposals: [parseIkeProposal(`aes128-sha256-${group}${second}`)],
     children: [childConfig({ proposals: [parseChildProposal('esp', `aes128gcm16${pfs}`)] })],
   }
