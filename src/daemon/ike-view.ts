@@ -101,6 +101,8 @@ export interface ProposalNames {
   readonly integrity: string | undefined
   readonly prf: string | undefined
   readonly group: string | undefined
+  /** Of the second key exchange (RFC 9370). */
+  readonly second: string | undefined
 }
 
 const PRF_NAMES: ReadonlyMap<number, string> = new Map(
@@ -108,7 +110,7 @@ const PRF_NAMES: ReadonlyMap<number, string> = new Map(
 )
 // "MODP2048" is "MODP_2048" there, "CURVE25519" is "CURVE_25519".
 const GROUP_NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(KE).map(([name, id]) => [id, name.replace(/(\d+)$/, '_$1')]),
+  Object.entries(KE).map(([name, id]) => [id, name.replace(/([A-Z])(\d+)$/, '$1_$2')]),
 )
 
 export function proposalNames(text: string): ProposalNames {
@@ -119,5 +121,6 @@ export function proposalNames(text: string): ProposalNames {
     integrity: integrityInfo(p.integrity)?.name,
     prf: PRF_NAMES.get(p.prf),
     group: GROUP_NAMES.get(p.group),
+    second: p.additional === undefined ? undefined : GROUP_NAMES.get(p.additional),
   }
 }

@@ -99,6 +99,7 @@ function ikeValues(sa: IkeSaView): Record<string, ViciValue | undefined> {
     'integ-alg': names?.integrity,
     'prf-alg': names?.prf,
     'dh-group': names?.group,
+    ke1: names?.second,
     established: seconds(sa.ageSeconds),
     'reauth-time': seconds(sa.rekeySeconds),
     'life-time': seconds(sa.expiresSeconds),

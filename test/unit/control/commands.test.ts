@@ -127,6 +127,15 @@ describe('commands', () => {
     expect(listSas(STATUS, ids)).toHaveLength(2)
   })
 
+  test('a second key exchange has a key of its own, as strongSwan 6 has it', () => {
+    const [peer] = STATUS.peers
+    const [sa] = peer!.ike!.sas
+    const proposal = 'aes256gcm16-prfsha384-x25519-ke1_mlkem768'
+    const hybrid = { ...peer!, ike: { ...peer!.ike!, sas: [{ ...sa!, proposal }] } }
+    const [listed] = listSas({ ...STATUS, peers: [hybrid] }, new UniqueIds())
+    expect(listed!['dom0-b']).toMatchObject({ 'dh-group': 'CURVE_25519', ke1: 'ML_KEM_768' })
+  })
+
   test('initiate and terminate pass names and waits on', async () => {
     gateway.asked.length = 0
     await client((c) => c.request('initiate', { child: 'migration', timeout: '5000' }))
