@@ -6,11 +6,28 @@ import type { Path } from './path.js'
 // What the data path is told about one direction of a CHILD_SA.
 
 /**
- * Part of a lifetime after which a new SA is negotiated: 80 to 90 %; the end that did not begin the last time comes later,
+ * Part of a limit after which a new SA is negotiated: 80 to 90 %; the end that did not begin the last time comes later,
  * so that both rarely begin at once.
  */
-export const softPart = (role: AgreedChild['role'], jitter: number): number =>
+const softPart = (role: AgreedChild['role'], jitter: number): number =>
   role === 'initiator' ? 0.9 - 0.1 * jitter : 0.95 - 0.05 * jitter
+
+/** A request goes out after 0, 1, 3 and 7 seconds: that many leave room for four before the end of the SA. */
+const TRIES_SECONDS = 10
+
+/** Of a short lifetime no more than this part is for renewing it. */
+const TRIES_PART = 1 / 3
+
+/**
+ * Seconds of a lifetime after which a new SA is negotiated: `softPart`, and earlier where a request that is lost could not be
+ * repeated often enough. The end that comes later has time for four of its own as well.
+ * @param jitter 0 to 1
+ */
+export function softSeconds(seconds: number, role: AgreedChild['role'], jitter: number): number {
+  const tries = Math.min(TRIES_SECONDS, seconds * TRIES_PART)
+  const room = tries * (role === 'initiator' ? 1 + 0.2 * jitter : 0.75 + 0.2 * jitter)
+  return Math.min(seconds * softPart(role, jitter), seconds - room)
+}
 
 /** Limits that a peer may set at the least. */
 const FLOOR_SECONDS = 30
@@ -24,7 +41,7 @@ export function lifetimeOf(a: AgreedChild, jitter: number): SaLifetime {
   const octets = shorter(lifetime.hardOctets, a.lifeOctets, FLOOR_OCTETS)
   const packets = lifetime.hardPackets
   return {
-    ...(seconds !== undefined && { softSeconds: seconds * part, hardSeconds: seconds }),
+    ...(seconds !== undefined && { softSeconds: softSeconds(seconds, a.role, jitter), hardSeconds: seconds }),
     ...(octets !== undefined && { softOctets: Math.floor(octets * part), hardOctets: octets }),
     ...(packets !== undefined && { softPackets: Math.floor(packets * part), hardPackets: packets }),
   }

@@ -80,16 +80,17 @@ export class ChildTable {
   addInbound(now: Millis, agreed: AgreedChild, key: Uint8Array, path: Path): void {
     this.makeRoom(now, agreed.child)
     const life = lifetimeOf(agreed, this.jitter())
-    const at = (seconds: number | undefined): Millis | undefined =>
-      seconds === undefined ? undefined : now + seconds * 1000
+    const at = (from: Millis, seconds: number | undefined): Millis | undefined =>
+      seconds === undefined ? undefined : from + seconds * 1000
     const record: ChildRecord = {
       agreed,
       path,
       state: 'HALF',
       installedAt: now,
       currentAt: undefined,
-      softAt: at(life.softSeconds),
-      hardAt: at(life.hardSeconds),
+      // The responder's has begun when the first request came to it, however long its answer took to come to us.
+      softAt: at(agreed.startedAt, life.softSeconds),
+      hardAt: at(now, life.hardSeconds),
       deleteAt: undefined,
       outboundInstalled: false,
       peerDeleted: false,

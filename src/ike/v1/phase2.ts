@@ -5,7 +5,7 @@ import type { IkeHeader } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { type NotifyPayload, spiNumber } from '../../wire/ike/v1/notify.js'
 import { isErrorNotify, NOTIFY, notifyName, PROTOCOL } from '../../wire/ike/v1/numbers.js'
-import { softPart } from '../child-spec.js'
+import { softSeconds } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import { explained, readExplanation } from '../explanation.js'
@@ -77,7 +77,7 @@ export class Phase2 {
     const { owner, sa } = host
     const { random } = owner.env
     const ours = owner.config.ikeLifetimeSeconds
-    const life = 1000 * Math.min(ours, Math.max(phase1.lifeSeconds ?? ours, LIFE_FLOOR))
+    const life = Math.min(ours, Math.max(phase1.lifeSeconds ?? ours, LIFE_FLOOR))
     const delay = owner.config.dpdDelaySeconds * 1000
     this.host = host
     this.owner = owner
@@ -85,8 +85,8 @@ export class Phase2 {
     this.path = phase1.path
     this.heardAt = now
     this.establishedAt = now
-    this.softAt = now + life * softPart(sa.role, random(1)[0]! / 256)
-    this.hardAt = now + life
+    this.softAt = now + 1000 * softSeconds(life, sa.role, random(1)[0]! / 256)
+    this.hardAt = now + 1000 * life
     if (phase1.capabilities.dpd)
       this.dpd = new DeadPeerDetection(now, delay, owner.limits.dpdRetransmitMs, spiNumber(random(4)) >>> 1)
     this.lastWords = new LastWords(owner.limits.retransmitMs)

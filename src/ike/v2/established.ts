@@ -7,7 +7,7 @@ import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { parseDelete } from '../../wire/ike/v2/notify.js'
 import { NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { AgreedChild } from '../child-sa.js'
-import { softPart } from '../child-spec.js'
+import { softSeconds } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import type { IkeSaOwner } from '../ike-sa.js'
@@ -106,7 +106,7 @@ export class Established {
     predecessor?: Established,
   ) {
     const { owner } = host
-    const life = 1000 * owner.config.ikeLifetimeSeconds
+    const life = owner.config.ikeLifetimeSeconds
     this.host = host
     this.owner = owner
     this.keying = agreed.keying
@@ -119,8 +119,8 @@ export class Established {
     this.predecessor = predecessor
     this.heldUntil = predecessor && now + owner.limits.lingerUnsureMs
     this.establishedAt = now
-    this.softAt = now + life * softPart(agreed.keying.role, this.jitter())
-    this.hardAt = now + life
+    this.softAt = now + 1000 * softSeconds(life, agreed.keying.role, this.jitter())
+    this.hardAt = now + 1000 * life
     this.aliveAt = now
     if (agreed.nat.local) this.keepaliveAt = now + owner.limits.keepaliveMs
   }

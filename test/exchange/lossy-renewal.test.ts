@@ -1,0 +1,68 @@
+import { describe, expect, test } from 'vitest'
+import { EXCHANGE } from '../../src/wire/ike/header.js'
+import { childConfig } from './ike-ends.js'
+import { watchGaps } from './model/gaps.js'
+import { established, type Pair } from './model/pair.js'
+import type { Datagram } from './virtual-network.js'
+
+// A path that loses messages, and SAs that live for half a minute: renewing has to begin so early that it may be repeated.
+
+const LIFE = 30
+
+function start(version: 1 | 2, seed: string | number): Pair {
+  const lifetime = { hardSeconds: LIFE }
+  return established({
+    seed,
+    config: { version, dynamicPsk: 'off', children: [childConfig({ start: 'start', lifetime })] },
+  })
+}
+
+const exchangeOf = (d: Datagram): number => d.message[18]!
+const isResponse = (d: Datagram): boolean => (d.message[19]! & 0x20) !== 0
+
+/** Loses one of the two messages each time that a CHILD_SA is asked for; the exchange after these succeeds. */
+function losingAnswers(p: Pair, what: readonly ('request' | 'response')[]): () => number {
+  const left = [...what]
+  p.network.impairment = (d) => {
+    const renews = exchangeOf(d) === EXCHANGE.CREATE_CHILD_SA
+    if (!renews || left[0] !== (isResponse(d) ? 'response' : 'request')) return [5]
+    left.shift()
+    return []
+  }
+  return () => left.length
+}
+
+const WAYS = ['request', 'response'] as const
+const THREE = WAYS.flatMap((x) => WAYS.flatMap((y) => WAYS.map((z) => [x, y, z] as const)))
+
+const lost = (p: Pair): number => p.traffic.a.counts.lost + p.traffic.b.counts.lost
+
+describe('IKEv2: a CHILD_SA of 30 seconds', () => {
+  test.each(THREE)('%s, %s and %s of its renewal lost: no gap, no packet lost', (...what) => {
+    for (const seed of [1, 2, 3, 4, 5, 6]) {
+      const p = start(2, seed)
+      const gaps = watchGaps(p)
+      const left = losingAnswers(p, what)
+      p.network.runFor(1.5 * LIFE * 1000)
+      expect(left(), `seed ${seed}`).toBe(0)
+      expect([gaps(), lost(p)], `seed ${seed}`).toEqual([[], 0])
+    }
+  })
+
+  test('what an exchange takes is not missing in the next one', () => {
+    for (const seed of [1, 2, 3, 4, 5, 6]) {
+      const p = start(2, seed)
+      const gaps = watchGaps(p)
+      for (let i = 0; i < 4; i++) {
+        // The responder has the new SA seven seconds before the initiator.
+        const left = losingAnswers(p, ['response', 'response', 'response'])
+        expect(
+          p.network.runUntil(() => left() === 0, LIFE * 1000),
+          `seed ${seed}`,
+        ).toBe(true)
+        p.network.runFor(10_000)
+      }
+      expect([gaps(), lost(p)], `seed ${seed}`).toEqual([[], 0])
+    }
+  })
+})
