@@ -1,5 +1,5 @@
 import { wipe } from '../bytes/octets.js'
-import type { SaKey, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
+import type { SaKey, SaLifetime, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
 import { type AgreedChild, initiatorsSpi } from './child-sa.js'
 import { lifetimeOf, specOf } from './child-spec.js'
 import type { ChildConfig } from './config.js'
@@ -11,9 +11,9 @@ import { type Path, samePath } from './path.js'
 
 /**
  * HALF: we receive on it, the peer has not confirmed yet. CURRENT: it carries the policy's traffic. REPLACED: another
- * one does, but packets may still be on their way.
+ * one does, but packets may still be on their way. EXPIRED: its time is over here, and not yet at the other end.
  */
-export type ChildState = 'HALF' | 'CURRENT' | 'REPLACED'
+export type ChildState = 'HALF' | 'CURRENT' | 'REPLACED' | 'EXPIRED'
 
 export interface ChildRecord {
   readonly agreed: AgreedChild
@@ -21,10 +21,10 @@ export interface ChildRecord {
   state: ChildState
   readonly installedAt: Millis
   currentAt: Millis | undefined
-  /** When a new one is to be negotiated, and when this one ends. */
+  /** When a new one is to be negotiated, and from when on nothing is sent on this one. */
   softAt: Millis | undefined
-  readonly hardAt: Millis | undefined
-  /** REPLACED: when it goes. */
+  hardAt: Millis | undefined
+  /** REPLACED, EXPIRED: when it goes. */
   deleteAt: Millis | undefined
   outboundInstalled: boolean
   /** The peer does not know it any more. */
@@ -34,8 +34,8 @@ export interface ChildRecord {
 /** Whom the table tells what has become due. */
 export interface ChildListener {
   rekey(now: Millis, child: ChildConfig): void
-  /** A policy has no SA any more. */
-  lost(now: Millis, child: ChildConfig): void
+  /** A policy has no SA to send on any more. @param expired it was ours to renew it: the peer has not ended it */
+  lost(now: Millis, child: ChildConfig, expired: boolean): void
   /** We no longer receive on these. @param needed the peer may not give them up by itself */
   deleted(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[], needed: boolean): void
 }
@@ -96,7 +96,7 @@ export class ChildTable {
       peerDeleted: false,
     }
     this.records.push(record)
-    this.install(specOf(agreed, 'inbound', key, path, life))
+    this.install(specOf(agreed, 'inbound', key, path, this.receivedFor(life)))
     wipe(key)
   }
 
@@ -155,13 +155,13 @@ export class ChildTable {
         outboundSpis.includes(r.agreed.outboundSpi) &&
         !r.peerDeleted,
     )
-    const gone = found.filter((r) => r.state !== 'REPLACED')
+    const gone = found.filter((r) => r.deleteAt === undefined)
     this.remove(gone)
     for (const r of found) {
       r.peerDeleted = true
-      if (r.state !== 'REPLACED') continue
+      if (r.deleteAt === undefined) continue
       this.stopSending(r)
-      r.deleteAt = Math.min(r.deleteAt ?? Number.POSITIVE_INFINITY, now + this.limits.lingerMs)
+      r.deleteAt = Math.min(r.deleteAt, now + this.limits.lingerMs)
     }
     this.tellLost(now, gone)
     return found
@@ -240,7 +240,8 @@ export class ChildTable {
   }
 
   tick(now: Millis): void {
-    const over = this.records.filter((r) => isDue(r.deleteAt, now) || isDue(r.hardAt, now))
+    for (const r of this.records.filter((x) => isDue(x.hardAt, now))) this.expired(now, r)
+    const over = this.records.filter((r) => isDue(r.deleteAt, now))
     if (over.length > 0) this.end(now, over)
     for (const r of this.records.filter((x) => x.state === 'CURRENT' && isDue(x.softAt, now)))
       this.renew(now, r)
@@ -261,13 +262,35 @@ export class ChildTable {
     this.listener.rekey(now, r.agreed.child)
   }
 
+  /**
+   * Its time is over: nothing is sent on it any more. The other end's began later by what the exchange took, and until then it
+   * has nothing else to send on when the messages of a renewal are lost.
+   */
+  private expired(now: Millis, r: ChildRecord): void {
+    const wasCurrent = r.state === 'CURRENT'
+    r.hardAt = undefined
+    if (r.state !== 'REPLACED') r.state = 'EXPIRED'
+    r.deleteAt = Math.min(r.deleteAt ?? Number.POSITIVE_INFINITY, now + this.limits.lingerMs)
+    this.stopSending(r)
+    if (wasCurrent && this.current(r.agreed.child) === undefined)
+      this.listener.lost(now, r.agreed.child, true)
+  }
+
+  /** The limits of an inbound SA, whose time is longer by that. */
+  private receivedFor(life: SaLifetime): SaLifetime {
+    const { hardSeconds } = life
+    return hardSeconds === undefined
+      ? life
+      : { ...life, hardSeconds: hardSeconds + this.limits.lingerMs / 1000 }
+  }
+
   /** Ours to end: the peer is told. */
   private end(now: Millis, gone: readonly ChildRecord[], tell = true): void {
     this.remove(gone)
     for (const protocol of ['esp', 'ah'] as const) {
       const such = gone.filter((r) => r.agreed.proposal.protocol === protocol && !r.peerDeleted)
       const spis = such.map((r) => r.agreed.inboundSpi)
-      const needed = such.some((r) => r.state === 'CURRENT')
+      const needed = such.some((r) => r.state === 'CURRENT' || r.state === 'EXPIRED')
       if (spis.length > 0) this.listener.deleted(now, protocol, spis, needed)
     }
     if (tell) this.tellLost(now, gone)
@@ -276,7 +299,7 @@ export class ChildTable {
   private tellLost(now: Millis, gone: readonly ChildRecord[]): void {
     for (const r of gone)
       if (r.state === 'CURRENT' && this.current(r.agreed.child) === undefined)
-        this.listener.lost(now, r.agreed.child)
+        this.listener.lost(now, r.agreed.child, false)
   }
 
   private remove(gone: readonly ChildRecord[]): void {

@@ -99,7 +99,7 @@ export class Peer implements IkeSaOwner {
     })
     this.children = new ChildTable(shared.env, shared.limits, {
       rekey: (now, child) => this.rekeyChild(now, child),
-      lost: (now, child) => this.lost(now, child),
+      lost: (now, child, expired) => this.lost(now, child, expired),
       deleted: (now, protocol, spis, needed) => this.tellDeleted(now, protocol, spis, needed),
     })
   }
@@ -637,13 +637,13 @@ export class Peer implements IkeSaOwner {
     this.pursue(now)
   }
 
-  /** A policy has lost its SA: `start` wants it back, `trap` waits for a packet. */
-  private lost(now: Millis, gone: ChildConfig): void {
+  /** A policy has lost its SA: `start` wants it back, not at once when the peer did not want it; `trap` waits for a packet. */
+  private lost(now: Millis, gone: ChildConfig, expired: boolean): void {
     this.wanted.delete(gone)
     if (this.sas.all().some(({ sa }) => sa.moveOver?.(now, gone) === true)) return
     const child = this.inSharedLane(gone)
     if (child.start !== 'start') return
-    this.retryAt.set(child, now + 1_000)
+    if (!expired) this.retryAt.set(child, now + 1_000)
     this.wanted.add(child)
     this.pursue(now)
   }

@@ -103,7 +103,7 @@ export function childSaStatus(r: ChildRecord, now: Millis): ChildSaStatus {
     installedAt,
     ageMs: now - installedAt,
     rekeyInMs: state === 'CURRENT' ? remaining(r.softAt, now) : undefined,
-    expiresInMs: remaining(r.hardAt, now),
+    expiresInMs: remaining(r.hardAt ?? r.deleteAt, now),
   }
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { EXCHANGE } from '../../src/wire/ike/header.js'
 import { childConfig } from './ike-ends.js'
 import { watchGaps } from './model/gaps.js'
-import { established, type Pair } from './model/pair.js'
+import { established, flow, type Pair } from './model/pair.js'
 import type { Datagram } from './virtual-network.js'
 
 // A path that loses messages, and SAs that live for half a minute: renewing has to begin so early that it may be repeated.
@@ -64,5 +64,24 @@ describe('IKEv2: a CHILD_SA of 30 seconds', () => {
       }
       expect([gaps(), lost(p)], `seed ${seed}`).toEqual([[], 0])
     }
+  })
+
+  test('its time is over at one end first: what the other end still sends on it is received', () => {
+    const p = start(2, 1)
+    const gaps = watchGaps(p)
+    const left = losingAnswers(p, ['response', 'response', 'response'])
+    p.network.runUntil(() => left() === 0, LIFE * 1000)
+    p.network.runFor(10_000)
+    const installed = [p.a, p.b].map((end) => end.current()[0]!.installedAt) as [number, number]
+    expect(Math.abs(installed[0] - installed[1])).toBeGreaterThan(6_900)
+    p.network.impairment = (d) => (exchangeOf(d) === EXCHANGE.CREATE_CHILD_SA ? [] : [5])
+    p.network.runUntil(() => gaps().length > 0, LIFE * 1000)
+    for (let i = 0; i < 49; i++) {
+      p.network.runFor(100)
+      // Each end sends now, too, and not only when something happens.
+      flow(p, p.policies)
+    }
+    expect(gaps()).toHaveLength(1)
+    expect(lost(p)).toBe(0)
   })
 })
