@@ -55,6 +55,8 @@ export interface IkeSa {
   negotiating(child: ChildConfig): boolean
   /** Moves the traffic of a child without SA to one that the peer has not confirmed. @returns false when there is none, or never */
   moveOver?(now: Millis, child: ChildConfig): boolean
+  /** The child has no SA, and waits for the peer's answer. */
+  hurry?(now: Millis, child: ChildConfig): void
   /** IKEv1: the Message ID of our own negotiation for the child, which the peer has not answered yet. */
   asking?(child: ChildConfig): number | undefined
   /** IKEv1: that one is given up. */

@@ -129,6 +129,7 @@ export class Peer implements IkeSaOwner {
   want(now: Millis, asked: ChildConfig, urgent: boolean): void {
     const child = this.inSharedLane(asked)
     if (this.children.current(child) !== undefined) return
+    this.hurry(now, child)
     if (urgent) {
       this.retryAt.delete(child)
       this.attemptAt = Number.NEGATIVE_INFINITY
@@ -641,11 +642,17 @@ export class Peer implements IkeSaOwner {
   private lost(now: Millis, gone: ChildConfig, expired: boolean): void {
     this.wanted.delete(gone)
     if (this.sas.all().some(({ sa }) => sa.moveOver?.(now, gone) === true)) return
+    this.hurry(now, gone)
     const child = this.inSharedLane(gone)
     if (child.start !== 'start') return
     if (!expired) this.retryAt.set(child, now + 1_000)
     this.wanted.add(child)
     this.pursue(now)
+  }
+
+  /** Packets wait: what is being asked for is not left to a schedule that waits longer each time. */
+  private hurry(now: Millis, child: ChildConfig): void {
+    for (const { sa } of this.sas.all()) sa.hurry?.(now, child)
   }
 
   private inSharedLane(child: ChildConfig): ChildConfig {

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
+import { equalOctets } from '../../src/bytes/octets.js'
 import { EXCHANGE } from '../../src/wire/ike/header.js'
-import { childConfig } from './ike-ends.js'
+import { childConfig, convergence } from './ike-ends.js'
 import { watchGaps } from './model/gaps.js'
 import { established, flow, type Pair } from './model/pair.js'
+import { B } from './prephase-ends.js'
 import type { Datagram } from './virtual-network.js'
 
 // A path that loses messages, and SAs that live for half a minute: renewing has to begin so early that it may be repeated.
@@ -83,5 +85,59 @@ describe('IKEv2: a CHILD_SA of 30 seconds', () => {
     }
     expect(gaps()).toHaveLength(1)
     expect(lost(p)).toBe(0)
+  })
+
+  test('packets that wait have the request repeated, and not when it would be its turn', () => {
+    const p = start(2, 1)
+    const gaps = watchGaps(p)
+    let cut = true
+    p.network.impairment = (d) => (cut && exchangeOf(d) === EXCHANGE.CREATE_CHILD_SA ? [] : [5])
+    const send = (ms: number): void => {
+      for (const end = p.network.now + ms; p.network.now < end; p.network.runFor(100)) flow(p, p.policies)
+    }
+    expect(p.network.runUntil(() => gaps().length === 2, 2 * LIFE * 1000)).toBe(true)
+    send(1_500)
+    cut = false
+    send(1_200)
+    expect(convergence(p)).toEqual([])
+  })
+})
+
+describe('IKEv2: a request without an answer', () => {
+  /** Loses b's answers to a's Deletes, and nothing else: b goes on, and renews the CHILD_SA by itself. */
+  const deaf = (d: Datagram): number[] =>
+    isResponse(d) && exchangeOf(d) === EXCHANGE.INFORMATIONAL && equalOctets(d.from.address, B.address)
+      ? []
+      : [5]
+
+  test('a peer that is heard is not dead: it is asked some more times', () => {
+    const p = start(2, 1)
+    const gaps = watchGaps(p)
+    p.network.impairment = deaf
+    p.network.runFor(70_000)
+    p.network.impairment = () => [5]
+    p.network.runFor(30_000)
+    expect(p.a.env.counted('ike.dead-peer')).toBe(0)
+    expect(p.a.env.counted('ike.established')).toBe(1)
+    expect(convergence(p)).toEqual([])
+    expect(gaps()).toEqual([])
+  })
+
+  test('it ends all the same when it never comes', () => {
+    const p = start(2, 1)
+    p.network.impairment = deaf
+    p.network.runFor(110_000)
+    expect(p.a.env.counted('ike.dead-peer')).toBe(1)
+  })
+
+  test('a peer of which nothing is heard is dead after the schedule', () => {
+    const p = start(2, 1)
+    flow(p, [])
+    p.network.impairment = () => []
+    p.a.ike.rekey(p.network.now, 'b')
+    p.network.runFor(30_900)
+    expect(p.a.env.counted('ike.dead-peer')).toBe(0)
+    p.network.runFor(200)
+    expect(p.a.env.counted('ike.dead-peer')).toBe(1)
   })
 })

@@ -145,7 +145,12 @@ function childSas(entry: Entry, numbers: ReadonlyMap<string, number>): ViciMessa
   return sections
 }
 
-const CHILD_STATES = { HALF: 'INSTALLING', CURRENT: 'INSTALLED', REPLACED: 'REKEYED', EXPIRED: 'DELETING' } as const
+const CHILD_STATES = {
+  HALF: 'INSTALLING',
+  CURRENT: 'INSTALLED',
+  REPLACED: 'REKEYED',
+  EXPIRED: 'DELETING',
+} as const
 
 function childSa({ child, pair, inbound, outbound }: ChildEntry, id: string): ViciMessage {
   const sa = outbound ?? inbound

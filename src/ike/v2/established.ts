@@ -138,6 +138,15 @@ export class Established {
     return this.children.findLast((c) => c.agreed.child.policy === policy && isInUse(c))
   }
 
+  /** The child has no SA, and waits for what is asked for: what has no answer yet is repeated now, all else waits behind it. */
+  hurry(now: Millis, child: ChildConfig): void {
+    if (this.phase !== 'UP' || !this.negotiating(child)) return
+    const message = this.window.hurry(now, this.owner.limits.retransmitMs[0] ?? 0)
+    if (message === undefined) return
+    this.owner.env.count('ike.retransmitted')
+    this.host.send(this.path, message)
+  }
+
   negotiating(child: ChildConfig): boolean {
     const { policy } = child
     // What still comes of a request is deleted with the rest.
@@ -236,7 +245,7 @@ export class Established {
 
   tick(now: Millis): void {
     if (this.phase === 'CLOSED') return
-    const due = this.window.due(now)
+    const due = this.window.due(now, this.heardAt(now))
     if (due === 'silent') return this.silent(now)
     if (due !== undefined) {
       this.owner.env.count('ike.retransmitted')
@@ -271,6 +280,13 @@ export class Established {
     if (this.own.kind === 'IDLE')
       for (const t of this.tasks) if (!this.isHeldBack(t)) consider('at' in t ? t.at : 0)
     return next
+  }
+
+  /** The last sign of life: a message, or a packet on an SA. Of an IKE SA that is about to end none counts. */
+  private heardAt(now: Millis): Millis {
+    if (this.phase !== 'UP') return Number.NEGATIVE_INFINITY
+    const idle = this.owner.inboundIdleMs()
+    return idle === undefined ? this.aliveAt : Math.max(this.aliveAt, now - idle)
   }
 
   /** When to ask whether the peer is alive. A request of any kind asks that too. */

@@ -381,6 +381,10 @@ export class IkeSaV2 implements NextIkeSa {
     return this.up?.moveOver(now, child) ?? false
   }
 
+  hurry(now: Millis, child: ChildConfig): void {
+    this.up?.hurry(now, child)
+  }
+
   negotiating(child: ChildConfig): boolean {
     return this.firstChild?.policy === child.policy || (this.up?.negotiating(child) ?? false)
   }

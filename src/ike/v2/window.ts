@@ -7,6 +7,10 @@ import type { Outgoing } from './outgoing.js'
 // repeats it octet for octet until it is answered, and keeps its last response to answer repetitions. The octets are those of
 // every fragment; what has been sent twice in vain is cut once more, into smaller ones.
 
+/** Sendings beyond the schedule of a request to a peer that is heard all the same, and those out of turn: less than it answers. */
+const STUBBORN_MAX = 3
+const HURRIED_MAX = 6
+
 /** Sendings of a message after which a way that loses large datagrams is the likely cause. */
 const LARGE_TIMES = 2
 
@@ -21,6 +25,9 @@ interface Sent {
   readonly schedule: readonly number[]
   readonly times: number
   readonly since: Millis
+  /** The last sending, in its turn or out of it. */
+  readonly sentAt: Millis
+  readonly hurried: number
   readonly dueAt: Millis
 }
 
@@ -70,6 +77,8 @@ export class Window {
       schedule,
       times: 1,
       since: now,
+      sentAt: now,
+      hurried: 0,
       dueAt: now + (schedule[0] ?? 0),
     }
   }
@@ -104,18 +113,38 @@ export class Window {
     return this.sent?.times === 2
   }
 
-  /** What is due: the request once more, or the insight that nobody answers. */
-  due(now: Millis): { readonly message: Outgoing; readonly path: Path } | 'silent' | undefined {
+  /**
+   * What is due: the request once more, or the insight that nobody answers. A peer that was heard of since the last sending lives: it
+   * is the messages that are lost, and the last wait of the schedule is repeated, so often.
+   * @param heardAt when anything authentic last came from the peer
+   */
+  due(
+    now: Millis,
+    heardAt: Millis = Number.NEGATIVE_INFINITY,
+  ): { readonly message: Outgoing; readonly path: Path } | 'silent' | undefined {
     const { sent } = this
     if (sent === undefined || sent.dueAt > now) return undefined
-    const wait = sent.schedule[sent.times]
+    const { schedule, times } = sent
+    const stubborn = heardAt > sent.sentAt && times < schedule.length + STUBBORN_MAX
+    const wait = schedule[times] ?? (stubborn ? schedule.at(-1) : undefined)
     if (wait === undefined) {
       this.sent = undefined
       return 'silent'
     }
-    const message = nextTime(sent.message, sent.times)
-    this.sent = { ...sent, message, times: sent.times + 1, dueAt: now + wait }
+    const message = nextTime(sent.message, times)
+    this.sent = { ...sent, message, times: times + 1, sentAt: now, dueAt: now + wait }
     return this.sent
+  }
+
+  /**
+   * Something waits for the request under way: it goes out of turn, once in so many milliseconds and a bounded number of times. The
+   * schedule stays.
+   */
+  hurry(now: Millis, everyMs: number): Outgoing | undefined {
+    const { sent } = this
+    if (sent === undefined || now - sent.sentAt < everyMs || sent.hurried >= HURRIED_MAX) return undefined
+    this.sent = { ...sent, sentAt: now, hurried: sent.hurried + 1 }
+    return sent.message
   }
 
   /**
