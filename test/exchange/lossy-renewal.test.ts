@@ -140,4 +140,19 @@ describe('IKEv2: a request without an answer', () => {
     p.network.runFor(200)
     expect(p.a.env.counted('ike.dead-peer')).toBe(1)
   })
+
+  test('TEMPORARY_FAILURE: what the peer has to wait for is repeated at once', () => {
+    const p = start(2, 1)
+    let cut = true
+    p.network.impairment = (d) =>
+      cut && isResponse(d) && exchangeOf(d) === EXCHANGE.INFORMATIONAL ? [] : [5]
+    p.b.ike.terminate(p.network.now, 'a', 'migration')
+    // Its Delete goes out after 0, 1, 3 and then 7 seconds.
+    p.network.runFor(4_100)
+    cut = false
+    p.a.ike.rekey(p.network.now, 'b')
+    p.network.runFor(20)
+    expect(p.b.env.counted('ike.temporary-failure')).toBe(1)
+    expect(p.b.env.logged('CHILD_SAs deleted')).toBe(true)
+  })
 })

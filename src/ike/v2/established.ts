@@ -140,7 +140,12 @@ export class Established {
 
   /** The child has no SA, and waits for what is asked for: what has no answer yet is repeated now, all else waits behind it. */
   hurry(now: Millis, child: ChildConfig): void {
-    if (this.phase !== 'UP' || !this.negotiating(child)) return
+    if (this.negotiating(child)) this.repeatNow(now)
+  }
+
+  /** Something waits for the answer to the request under way. */
+  repeatNow(now: Millis): void {
+    if (this.phase !== 'UP') return
     const message = this.window.hurry(now, this.owner.limits.retransmitMs[0] ?? 0)
     if (message === undefined) return
     this.owner.env.count('ike.retransmitted')

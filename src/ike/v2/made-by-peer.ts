@@ -20,10 +20,10 @@ export const answer = (payloads: readonly PayloadInit[], afterwards: () => void 
   afterwards,
 })
 
-/** RFC 7296 section 2.25. */
+/** RFC 7296 section 2.25. What the peer has to wait for is a request of ours, whose answer may be lost. */
 export function notNow(ike: Established, now: Millis): Answer {
   ike.owner.refuse(now, 'temporary-failure')
-  return answer([notify('TEMPORARY_FAILURE')])
+  return answer([notify('TEMPORARY_FAILURE')], () => ike.repeatNow(now))
 }
 
 /** Whether our own request under way is for the same. */
