@@ -1,10 +1,12 @@
 import type { Slab } from '../../bytes/slab.js'
 import type { GcmFunctions, IpsecMb } from '../../ffi/ipsec-mb.js'
-import { NativeMemory } from '../../ffi/native-memory.js'
+import { sharedMemory } from '../../ffi/native-memory.js'
 import type { Aead } from '../types.js'
 import { GcmKey } from './ipsec-mb-keys.js'
 
 const TAG_LEN = 16
+
+const computedTag = sharedMemory(TAG_LEN)
 
 /** AES-GCM, and AES-GMAC as GCM of nothing: one native call a packet. */
 export class ImbGcm implements Aead {
@@ -16,7 +18,7 @@ export class ImbGcm implements Aead {
   /** Undefined once it is wiped. */
   private key: GcmKey | undefined
   /** Where a decryption leaves the tag that it computed. */
-  private readonly tag = new NativeMemory(TAG_LEN)
+  private readonly tag = computedTag()
   private readonly tagWords = this.tag.words
 
   constructor(library: IpsecMb, key: Uint8Array, slab: Slab) {

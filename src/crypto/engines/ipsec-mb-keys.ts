@@ -25,8 +25,9 @@ class KeyMemory {
     this.start = Math.ceil(this.memory.address / IMB_ALIGNMENT) * IMB_ALIGNMENT
   }
 
+  /** Ends it. Jobs in a queue may still name its addresses: nothing of their results is used. */
   wipe(): void {
-    this.memory.bytes.fill(0)
+    this.memory.giveBack()
   }
 }
 

@@ -111,7 +111,9 @@ export class JobQueue {
     // The library looks at lengths as well; any will do.
     w[JOB_CIPHER_LEN >>> 2] = 16
     this.jobs.prepare(memory.address)
-    return { id: this.nextId++, image: w.slice(0, this.jobWords), proven: false, ended: false }
+    const image = w.slice(0, this.jobWords)
+    memory.giveBack()
+    return { id: this.nextId++, image, proven: false, ended: false }
   }
 
   /** @returns index in `words` of the job, or -1 when the queue is full or the library has no more */

@@ -1,6 +1,6 @@
 import type { Slab } from '../../bytes/slab.js'
 import type { Evp } from '../../ffi/evp.js'
-import { NativeMemory } from '../../ffi/native-memory.js'
+import { sharedMemory } from '../../ffi/native-memory.js'
 import { AES_BLOCK } from '../aes-cbc.js'
 import { type CbcMacKeys, END_OF_CHAIN_MAX, endOfChain, prefixOfChain, wipeCbcMacKeys } from '../cbc-mac.js'
 import type { Mac } from '../types.js'
@@ -13,6 +13,8 @@ const ZERO_IV = 0
 const END = AES_BLOCK
 const CHAIN = END + END_OF_CHAIN_MAX
 
+const sharedChain = sharedMemory(CHAIN + CHUNK)
+
 /** AES-XCBC and AES-CMAC as what they are, AES-CBC of the message: libcrypto has a CMAC, but no XCBC. */
 export class OpensslCbcMac implements Mac {
   readonly icvLength: number
@@ -20,7 +22,7 @@ export class OpensslCbcMac implements Mac {
   private readonly contexts: ContextPair
   private readonly keys: CbcMacKeys
   private readonly slab: Slab
-  private readonly memory = new NativeMemory(CHAIN + CHUNK)
+  private readonly memory = sharedChain()
   private readonly end = this.memory.bytes.subarray(END, END + END_OF_CHAIN_MAX)
 
   /** @param contexts AES-128-CBC with `keys.key`. Contexts and keys are this object's from now on */

@@ -1,6 +1,6 @@
 import type { Slab } from '../../bytes/slab.js'
 import { type Evp, evp } from '../../ffi/evp.js'
-import { NativeMemory } from '../../ffi/native-memory.js'
+import { sharedMemory } from '../../ffi/native-memory.js'
 import { ENCR, encryptionInfo, integrityInfo } from '../algorithms.js'
 import { cbcMacKeys, wipeCbcMacKeys } from '../cbc-mac.js'
 import type { Aead, Cipher, CryptoEngine, Mac } from '../types.js'
@@ -209,13 +209,15 @@ class OpensslCipher implements Cipher {
   }
 }
 
+const wholeMac = sharedMemory(MAC_MAX)
+
 class OpensslHmac implements Mac {
   readonly icvLength: number
   private readonly evp: Evp
   private context: number
   private readonly slab: Slab
   /** The whole HMAC, before truncation. */
-  private readonly full = new NativeMemory(MAC_MAX)
+  private readonly full = wholeMac()
 
   constructor(library: Evp, context: number, icvLength: number, slab: Slab) {
     this.evp = library

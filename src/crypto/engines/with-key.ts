@@ -7,6 +7,6 @@ export function withKey<T>(key: Uint8Array, use: (address: number) => T): T {
   try {
     return use(memory.address)
   } finally {
-    memory.bytes.fill(0)
+    memory.giveBack()
   }
 }
