@@ -182,7 +182,7 @@ export class Gateway {
     const { state } = this.config.host
     const crashSecret = openCrashSecret(state, random)
     this.undo.push('crash secret', () => wipe(crashSecret))
-    const environment = { ...this.environment(FileTimestampStore.open(state)), crashSecret }
+    const environment = this.environment(FileTimestampStore.open(state), crashSecret)
     const peers = peersInLanes(this.config.ike, this.dataplane?.laneCount ?? 1)
     this.ike = new Ike(peers, environment, {
       preferUdp: this.dataplane?.status().features.udpGso === true,
@@ -197,7 +197,7 @@ export class Gateway {
     this.timer.arm()
   }
 
-  private environment(timestamps: FileTimestampStore): IkeEnvironment {
+  private environment(timestamps: FileTimestampStore, crashSecret: Uint8Array): IkeEnvironment {
     const { keyLog } = this
     return {
       ...(keyLog && { keyLog: (keys) => keyLog.ike(keys) }),
@@ -207,6 +207,7 @@ export class Gateway {
         return { unixSeconds: Math.floor(ms / 1000), nanoseconds: (ms % 1000) * 1_000_000 }
       },
       timestamps,
+      crashSecret,
       send: (local, remote, message) => this.send(local, remote, message),
       addSa: (sa) => this.addSa(sa),
       deleteSa: (key) => this.deleteSa(key),

@@ -90,6 +90,10 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
     ['aes256-sha384-ecp384', 'aes256-sha512-ecp256'],
     ['aes128-sha1-ecp256', 'aes128gcm16'],
     ['aes192-sha512-x25519', 'aes256gcm16-x25519'],
+    ['aes256-sha512-modp3072', 'aes256-sha384'],
+    ['aes128-sha256-modp4096', 'aes128ccm16-modp3072'],
+    ['aes256-sha256-ecp521', 'aes128ctr-sha256'],
+    ['aes128-sha384-ecp256', 'aes128-aesxcbc'],
   ]
 
   test.each(proposals)('we initiate, %s, %s', { timeout: 60_000 }, async (ike, esp) => {
