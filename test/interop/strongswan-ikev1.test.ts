@@ -5,7 +5,7 @@ import { controlSocket, Gateway } from '../lab/gateway.js'
 import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
 import { transferImage } from '../lab/transfer.js'
-import { missingStrongswan, Strongswan, strongswanVersion } from './strongswan.js'
+import { missingStrongswan, Strongswan, strongswanVersion } from './peers/strongswan.js'
 
 const missing = whyNoLab({ tun: true }) ?? missingStrongswan()
 if (missing) console.log(`skipped, needs strongSwan and network namespaces: ${missing}`)
@@ -123,7 +123,9 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
   test.each(['we', 'strongSwan'])('fragments, %s initiate', { timeout: 60_000 }, async (who) => {
     const [ike, esp] = ['aes128-sha256-modp2048', 'aes128gcm16-modp2048'] as const
     const conf = theirs(ike, esp).replace('encap = yes', 'encap = yes\n  fragmentation = yes')
-    charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf, 'fragment_size = 300')
+    charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf, {
+      settings: 'fragment_size = 300',
+    })
     const small = ours(lab, ike, esp).replace('version: 1', 'version: 1, fragment_size: 300')
     gateway = await Gateway.start(lab, 'a', small)
     if (who === 'strongSwan') charon.swanctl('--initiate', '--child', 'interop')
@@ -154,7 +156,7 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
       // It would delete what it takes for the predecessor of a second SA.
       const settings = 'delete_rekeyed = yes'
       const conf = block(theirs(ike, esp))
-      charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf, settings)
+      charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf, { settings })
       gateway = await Gateway.start(lab, 'a', block(ours(lab, ike, esp, ', lifetime: { time: 20s }', 2)))
       if (who === 'strongSwan') charon.swanctl('--initiate', '--child', 'interop')
       // The first packet may be lost while the other side still installs its SAs.

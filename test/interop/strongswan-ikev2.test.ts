@@ -16,7 +16,7 @@ import { emitSa } from '../../src/wire/ike/v2/sa.js'
 import { controlSocket, Gateway } from '../lab/gateway.js'
 import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
-import { missingStrongswan, Strongswan, strongswanVersion } from './strongswan.js'
+import { missingStrongswan, Strongswan, strongswanVersion } from './peers/strongswan.js'
 
 const missing = whyNoLab({ tun: true }) ?? missingStrongswan()
 if (missing) console.log(`skipped, needs strongSwan and network namespaces: ${missing}`)
@@ -139,7 +139,9 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
   test.each(['we', 'strongSwan'])('fragments, %s initiate and rekey', { timeout: 60_000 }, async (who) => {
     const [ike, esp] = ['aes128-sha256-modp2048', 'aes128gcm16-modp2048'] as const
     const conf = theirs(ike, esp).replace('encap = yes', 'encap = yes\n  fragmentation = force')
-    charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf, 'fragment_size = 300')
+    charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), conf, {
+      settings: 'fragment_size = 300',
+    })
     gateway = await Gateway.start(lab, 'a', ours(lab, ike, esp, '', ', fragment_size: 300'))
     if (who === 'strongSwan') charon.swanctl('--initiate', '--child', 'interop')
     flows()
@@ -274,12 +276,9 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
   })
 
   test('cookies of strongSwan', { timeout: 60_000 }, async () => {
-    charon = await Strongswan.start(
-      lab.namespace('b'),
-      lab.path('charon'),
-      theirs(IKE, PFS),
-      'cookie_threshold = 1',
-    )
+    charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), theirs(IKE, PFS), {
+      settings: 'cookie_threshold = 1',
+    })
     // One exchange half open is enough.
     const send = `require('dgram').createSocket('udp4').send(Buffer.from('${hex(firstMessage())}', 'hex'), 500, '${B}', process.exit)`
     lab.exec('a', process.execPath, '-e', send)

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { controlSocket, Gateway } from '../lab/gateway.js'
 import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
-import { missingStrongswan, Strongswan, strongswanVersion } from './strongswan.js'
+import { missingStrongswan, Strongswan, strongswanVersion } from './peers/strongswan.js'
 
 // An underlay of IPv6, IPv6 and IPv4 inside, and a sallyport that is killed and comes back.
 
@@ -77,12 +77,9 @@ describe.skipIf(missing !== undefined).each([2, 1] as const)(
     })
 
     const start = async (): Promise<[Gateway, Strongswan]> => {
-      charon = await Strongswan.start(
-        lab.namespace('b'),
-        lab.path('charon'),
-        theirs(version),
-        'retransmit_timeout = 0.5\n retransmit_tries = 3',
-      )
+      charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), theirs(version), {
+        settings: 'retransmit_timeout = 0.5\n retransmit_tries = 3',
+      })
       gateway = await Gateway.start(lab, 'a', ours(lab, version))
       return [gateway, charon]
     }

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { controlSocket, Gateway } from '../lab/gateway.js'
 import { ADDRESSES, Lab } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
-import { missingStrongswan, Strongswan, strongswanVersion } from './strongswan.js'
+import { missingStrongswan, Strongswan, strongswanVersion } from './peers/strongswan.js'
 
 // Post-quantum preshared keys (RFC 8784) with strongSwan, and an offer of ML-KEM-768 to one that has not heard of it.
 

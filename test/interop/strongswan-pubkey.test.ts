@@ -6,7 +6,7 @@ import { formatIdentityFile, identityOf, pemOf, signingKey } from '../../src/ike
 import { controlSocket, Gateway } from '../lab/gateway.js'
 import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
-import { missingStrongswan, Strongswan, strongswanVersion } from './strongswan.js'
+import { missingStrongswan, Strongswan, strongswanVersion } from './peers/strongswan.js'
 
 // Raw public keys (RFC 7427, RFC 8420) with strongSwan: Ed25519 keys that each end has of the other.
 
