@@ -201,7 +201,7 @@ export function parseIkeProposal(text: string): IkeProposal {
 
 /**
  * Reads "aes128gcm16", "aes256-sha256-modp2048-noesn" (ESP), "sha256", "aes128gmac" (AH), ... A group asks for PFS. Without `esn` or
- * `noesn` extended sequence numbers are preferred and 32-bit ones accepted.
+ * `noesn` extended sequence numbers are preferred and 32-bit ones accepted; IKEv1 offers them then to another sallyport alone.
  * @throws ConfigError that says what is wrong and what is possible
  */
 export function parseChildProposal(protocol: SaProtocol, text: string): ChildProposal {

@@ -1,12 +1,21 @@
-import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { GatewayStatus } from '../../src/daemon/status.js'
 import { Gateway } from '../lab/gateway.js'
 import { Lab } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
 import { missingOpeniked, Openiked, openikedVersion } from './peers/openiked.js'
-import { agree, HOSTS, SECRET, sallyport, type Tunnel } from './recorded-tunnel.js'
+import {
+  agree,
+  HOSTS,
+  ikeSpiOf,
+  knock,
+  one,
+  SECRET,
+  sallyport,
+  spiOf,
+  type Tunnel,
+  whole,
+} from './recorded-tunnel.js'
 
 // OpenIKED: IKEv2 with a pre-shared key. Its SAs are recorded, as the kernel here has no IPsec for it, and held against ours.
 
@@ -105,24 +114,10 @@ describe.skipIf(missing !== undefined)(`OpenIKED ${missing ? '' : openikedVersio
     return [gateway!, iked]
   }
 
-  const knock = (row: Row): void => {
-    spawnSync('ip', [
-      'netns',
-      'exec',
-      lab.namespace('a'),
-      'ping',
-      '-c',
-      '1',
-      '-W',
-      '1',
-      HOSTS[row.mode ?? 'tunnel'][1],
-    ])
-  }
-
   describe.each(ROWS)('$ike.0, $protocol $mode $child.0', (row) => {
     test('it responds', { timeout: 60_000 }, async () => {
       const [mine] = await start(row, false)
-      knock(row)
+      knock(lab, row.mode)
       await mine.until('up', (s) => s.peers[0]!.children[0]!.sas.length === 2)
       await agree(lab, of(row))
       expect((await mine.status()).peers[0]!.ike!.sas).toMatchObject([{ version: 2, initiator: true }])
@@ -138,25 +133,18 @@ describe.skipIf(missing !== undefined)(`OpenIKED ${missing ? '' : openikedVersio
   })
 
   const ROW = ROWS[0]!
-  const one = (s: GatewayStatus): boolean => s.peers[0]!.ike!.sas.length === 1
-  const spiOf = ({ peers }: Pick<GatewayStatus, 'peers'>): number | undefined =>
-    peers[0]!.children[0]!.sas.findLast((sa) => sa.direction === 'inbound')?.spi
-  const whole = (s: GatewayStatus): boolean => s.peers[0]!.children[0]!.sas.length === 2
 
   test.each([true, false])(
     'we renew CHILD_SA and IKE SA, it has begun: %s',
     { timeout: 60_000 },
     async (active) => {
       const [mine] = await start(ROW, active)
-      if (!active) knock(ROW)
+      if (!active) knock(lab, ROW.mode)
       const { peers } = await mine.until('up', whole)
-      const [before] = peers[0]!.ike!.sas
       await mine.rekey('interop')
       await mine.until('renewed', (s) => spiOf(s) !== spiOf({ peers }))
       await mine.rekeyIke('other')
-      await mine.until('renewed', (s) =>
-        s.peers[0]!.ike!.sas.some((sa) => sa.initiatorSpi !== before!.initiatorSpi),
-      )
+      await mine.until('renewed', (s) => ikeSpiOf(s) !== ikeSpiOf({ peers }))
       await mine.rekey('interop')
       await sleep(500)
       await mine.until('one pair', whole)
@@ -168,11 +156,7 @@ describe.skipIf(missing !== undefined)(`OpenIKED ${missing ? '' : openikedVersio
   test('it renews the IKE SA', { timeout: 60_000 }, async () => {
     const [mine] = await start(ROW, true, 'ikelifetime 5')
     const { peers } = await mine.until('up', whole)
-    const [before] = peers[0]!.ike!.sas
-    await mine.until(
-      'renewed',
-      (s) => one(s) && s.peers[0]!.ike!.sas[0]!.initiatorSpi !== before!.initiatorSpi,
-    )
+    await mine.until('renewed', (s) => one(s) && ikeSpiOf(s) !== ikeSpiOf({ peers }))
     await mine.rekey('interop')
     await mine.until('with another pair', (s) => spiOf(s) !== spiOf({ peers }))
     expect(await agree(lab, of(ROW))).toBe(4)
@@ -180,11 +164,11 @@ describe.skipIf(missing !== undefined)(`OpenIKED ${missing ? '' : openikedVersio
 
   test('Deletes of either', { timeout: 60_000 }, async () => {
     const [mine, iked] = await start(ROW, false)
-    knock(ROW)
+    knock(lab, ROW.mode)
     await mine.until('up', whole)
     iked.ikectl('reset', 'id', `IPV4/${HOSTS.outer[0]}`)
     await mine.until('without IKE SA', (s) => s.peers[0]!.ike!.sas.length === 0)
-    knock(ROW)
+    knock(lab, ROW.mode)
     await mine.until('up', whole)
     expect(iked.ikectl('show', 'sa')).toContain('ESTABLISHED')
     await mine.stop()
@@ -194,17 +178,17 @@ describe.skipIf(missing !== undefined)(`OpenIKED ${missing ? '' : openikedVersio
 
   test('either is killed and comes back', { timeout: 90_000 }, async () => {
     const [mine, other] = await start(ROW, false)
-    knock(ROW)
+    knock(lab, ROW.mode)
     await mine.until('up', whole)
     other.kill9()
     await mine.until('aware of it', (s) => s.peers[0]!.ike!.sas.length === 0, 40_000)
     const conf = `set enforcesingleikesa\n${confOf(ROW, false)}`
     iked = await Openiked.start(lab.namespace('b'), lab.path('iked'), conf, lab.path('sadb'))
-    knock(ROW)
+    knock(lab, ROW.mode)
     await mine.until('up', whole)
     mine.kill9()
     gateway = await Gateway.start(lab, 'a', sallyport(lab, of(ROW)))
-    knock(ROW)
+    knock(lab, ROW.mode)
     await gateway.until('up', whole)
     for (let i = 0; i < 50 && established(iked) > 1; i++) await sleep(200)
     expect(established(iked)).toBe(1)
@@ -219,7 +203,7 @@ describe.skipIf(missing !== undefined)(`OpenIKED ${missing ? '' : openikedVersio
     const config = sallyport(lab, of(ROW))
     lab.file('k.psk', 'psk: something-else-entirely\n')
     gateway = await Gateway.start(lab, 'a', config)
-    knock(ROW)
+    knock(lab, ROW.mode)
     await gateway.until('told', (s) => /AUTHENTICATION_FAILED/.test(s.peers[0]!.ike?.lastError ?? ''))
   })
 })

@@ -1,6 +1,8 @@
+import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { hex } from '../../src/bytes/octets.js'
+import type { GatewayStatus } from '../../src/daemon/status.js'
 import { readKeySource } from '../../src/replay/keys/key-source.js'
 import { controlSocket, keyLogOf } from '../lab/gateway.js'
 import { ADDRESSES, type Lab } from '../lab/lab.js'
@@ -69,4 +71,17 @@ export async function agree(
     expect(sa).toMatchObject({ protocol, mode })
   }
   return sas.length
+}
+
+type Peers = Pick<GatewayStatus, 'peers'>
+export const one = (s: Peers): boolean => s.peers[0]!.ike!.sas.length === 1
+export const whole = (s: Peers): boolean => s.peers[0]!.children[0]!.sas.length === 2
+/** Of the newest IKE SA, and of the newest SA of the child. */
+export const ikeSpiOf = (s: Peers): string | undefined => s.peers[0]!.ike!.sas.at(-1)?.initiatorSpi
+export const spiOf = (s: Peers): number | undefined =>
+  s.peers[0]!.children[0]!.sas.findLast((sa) => sa.direction === 'inbound')?.spi
+
+/** Has sallyport begin: a packet for the child. Nobody can answer it. */
+export function knock(lab: Lab, mode: Tunnel['mode'] = 'tunnel'): void {
+  spawnSync('ip', ['netns', 'exec', lab.namespace('a'), 'ping', '-c', '1', '-W', '1', HOSTS[mode][1]])
 }

@@ -50,7 +50,7 @@ export function readClear(e: Received, rules: MessageRules): PayloadSet {
 }
 
 export function vendors(c: MainModeContext): PayloadInit[] {
-  const bodies: Uint8Array[] = [VENDOR_ID.DPD]
+  const bodies: Uint8Array[] = [VENDOR_ID.DPD, VENDOR_ID.EXTENDED_NUMBERS]
   if (c.peer.encapsulation !== 'raw') bodies.push(VENDOR_ID.NAT_T)
   if (c.peer.encapsulation !== 'raw' && c.prefersUdp) bodies.push(VENDOR_ID.PREFERS_UDP)
   if (c.peer.fragmentSize !== 0) bodies.push(concat(VENDOR_ID.FRAGMENTATION, FRAGMENTS_BOTH_MODES))
@@ -65,6 +65,7 @@ export function capabilitiesOf(set: PayloadSet): Capabilities {
     dpd: names.includes('DPD'),
     prefersUdp: names.includes('PREFERS_UDP'),
     fragments: names.includes('FRAGMENTATION'),
+    extendedNumbers: names.includes('EXTENDED_NUMBERS'),
     lanes: lanesSaid(set.all(PAYLOAD.VID)),
   }
 }
@@ -74,6 +75,7 @@ export const mergeCapabilities = (a: Capabilities, b: Capabilities): Capabilitie
   dpd: a.dpd || b.dpd,
   prefersUdp: a.prefersUdp || b.prefersUdp,
   fragments: a.fragments || b.fragments,
+  extendedNumbers: a.extendedNumbers || b.extendedNumbers,
   lanes: Math.max(a.lanes, b.lanes),
 })
 

@@ -41,6 +41,8 @@ export interface Capabilities {
   readonly prefersUdp: boolean
   /** Takes messages in pieces. */
   readonly fragments: boolean
+  /** Takes an offer of which only a part has extended sequence numbers. */
+  readonly extendedNumbers: boolean
   /** Lanes of its data path; 1 when it says nothing. */
   readonly lanes: number
 }

@@ -56,12 +56,16 @@ export interface Phase2Variant {
 /**
  * Everything that a child may agree to, in order of preference.
  * @param udp which encapsulations may be: UDP, raw or both
+ * @param extended whether what takes sequence numbers of either length may be offered with 64 bits. libreswan refuses an offer in
+ *   which a single transform has RFC 4304's attribute.
  */
-export function variantsOf(child: ChildConfig, udp: readonly boolean[]): Phase2Variant[] {
+export function variantsOf(child: ChildConfig, udp: readonly boolean[], extended = true): Phase2Variant[] {
   return udp.flatMap((u) =>
     child.proposals
       .filter((p) => phase2Obstacle(p) === undefined)
-      .flatMap(({ esnOptional, ...p }) => (esnOptional === true ? [p, { ...p, esn: false }] : [p]))
+      .flatMap(({ esnOptional, ...p }) =>
+        esnOptional === true ? [...(extended ? [p] : []), { ...p, esn: false }] : [p],
+      )
       .map((p) => ({ proposal: p, mode: child.mode, udp: u })),
   )
 }

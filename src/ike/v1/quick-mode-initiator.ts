@@ -47,7 +47,7 @@ export function begin(child: ChildConfig, now: Millis, c: QuickModeContext): Qui
   })
   const carried = carriedAs(child, 'initiator', c)
   if (typeof carried === 'string') return impossible(carried)
-  const variants = offerable(variantsOf(child, carried))
+  const variants = offerable(variantsOf(child, carried, c.phase1.capabilities.extendedNumbers))
   const first = variants[0]
   if (first === undefined) return impossible(child.proposals.map(phase2Obstacle).join('; '))
   const ids = idsOf(child)

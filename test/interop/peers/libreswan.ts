@@ -46,7 +46,7 @@ export class Libreswan extends PeerDaemon {
     const [nss, policies] = [join(directory, 'nss'), join(directory, 'policies')]
     for (const folder of [directory, nss, policies]) mkdirSync(folder, { recursive: true })
     const [conf, secrets] = [join(directory, 'ipsec.conf'), join(directory, 'ipsec.secrets')]
-    writeFileSync(conf, `config setup\n  protostack=xfrm\n${connections}`)
+    writeFileSync(conf, `config setup\n  protostack=xfrm\n  ikev1-policy=accept\n${connections}`)
     writeFileSync(secrets, `%any : PSK "${secret}"\n`, { mode: 0o600 })
     if (!existsSync(join(nss, 'cert9.db'))) run('certutil', ['-N', '-d', `sql:${nss}`, '--empty-password'])
     const folder = folderOf(PLUTO) ?? '/'

@@ -186,4 +186,15 @@ describe('what IKEv1 can say', () => {
     expect(choosePhase2(variants, { ...sa, proposals: [...sa.proposals, ...sa.proposals] })).toBeUndefined()
     expect(choosePhase2(variants, offerPhase2(variants, 255, life))).toBeUndefined()
   })
+
+  test('extended sequence numbers are offered to those who say that they understand them, or when they are asked for', () => {
+    const numbers = (text: string, extended: boolean): boolean[] => {
+      const proposals = [parseChildProposal('esp', text)]
+      return variantsOf({ ...childConfig(), proposals }, [false], extended).map((v) => v.proposal.esn)
+    }
+    expect(numbers('aes128gcm16', true)).toEqual([true, false])
+    expect(numbers('aes128gcm16', false)).toEqual([false])
+    expect(numbers('aes128gcm16-esn', false)).toEqual([true])
+    expect(numbers('aes128gcm16-noesn', true)).toEqual([false])
+  })
 })

@@ -14,6 +14,8 @@ export const VENDOR_ID = {
   PREFERS_UDP: fromHex('e55fb076e1cca14fd5d2777552253822'),
   /** First 16 octets of SHA-256("sallyport lanes 1"); one octet follows: how many lanes the data path has. */
   LANES: fromHex('8b06919eeed0db29357485026b957d5d'),
+  /** First 16 octets of SHA-256("sallyport offers extended sequence numbers 1"): offers with and without them are understood. */
+  EXTENDED_NUMBERS: fromHex('47518140316aa922f15d0c4da0e21ed9'),
 } as const
 
 export type VendorName = keyof typeof VENDOR_ID
