@@ -6,13 +6,23 @@ export default defineConfig({
   test: {
     projects: [
       {
-        // Nothing of these is shared: they run beside each other. Towards other daemons it is waiting that takes the time.
+        // Nothing of these is shared: they run beside each other.
         test: {
           ...common,
           name: 'pure',
-          include: ['test/{unit,exchange,property,interop}/**/*.test.ts'],
+          include: ['test/{unit,exchange,property}/**/*.test.ts'],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        // Towards other daemons it is waiting that takes the time.
+        test: {
+          ...common,
+          name: 'interop',
+          include: ['test/interop/**/*.test.ts'],
+          maxWorkers: 4,
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -22,7 +32,7 @@ export default defineConfig({
           name: 'machine',
           include: ['test/{compiled,netns,replay}/**/*.test.ts'],
           fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

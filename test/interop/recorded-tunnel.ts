@@ -79,7 +79,7 @@ export const whole = (s: Peers): boolean => s.peers[0]!.children[0]!.sas.length 
 /** Of the newest IKE SA, and of the newest SA of the child. */
 export const ikeSpiOf = (s: Peers): string | undefined => s.peers[0]!.ike!.sas.at(-1)?.initiatorSpi
 export const spiOf = (s: Peers): number | undefined =>
-  s.peers[0]!.children[0]!.sas.findLast((sa) => sa.direction === 'inbound')?.spi
+  s.peers[0]!.children[0]!.sas.findLast((sa) => sa.direction === 'outbound')?.spi
 
 /** Has sallyport begin: a packet for the child. Nobody can answer it. */
 export function knock(lab: Lab, mode: Tunnel['mode'] = 'tunnel'): void {

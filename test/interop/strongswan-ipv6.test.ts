@@ -29,7 +29,7 @@ peers:
     key_file: ${lab.path('k.psk')}
     dynamic_psk: off
     encapsulation: udp
-    ike: { version: ${version}, proposals: [${IKE}] }
+    ike: { version: ${version}, proposals: [${IKE}], dpd: 2s }
     children:
       four: { local: [${OURS.inner4}/32], remote: [${THEIRS.inner4}/32], proposals: [${ESP}] }
       six: { local: ['${OURS.inner6}/128'], remote: ['${THEIRS.inner6}/128'], proposals: [${ESP}] }
@@ -77,12 +77,15 @@ describe.skipIf(missing !== undefined).each([2, 1] as const)(
     })
 
     const start = async (): Promise<[Gateway, Strongswan]> => {
-      charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), theirs(version), {
-        settings: 'retransmit_timeout = 0.5\n retransmit_tries = 3',
-      })
+      charon = await strongswan()
       gateway = await Gateway.start(lab, 'a', ours(lab, version))
       return [gateway, charon]
     }
+
+    const strongswan = (): Promise<Strongswan> =>
+      Strongswan.start(lab.namespace('b'), lab.path('charon'), theirs(version), {
+        settings: 'retransmit_timeout = 0.5\n retransmit_tries = 3',
+      })
 
     const ping = (side: Side, from: string, to: string): string =>
       spawnSync(
@@ -125,6 +128,15 @@ describe.skipIf(missing !== undefined).each([2, 1] as const)(
       flows()
       const { sas } = (await mine.status()).peers[0]!.ike!
       expect(sas).toMatchObject([{ version, initiator: true, local: `[${A}]:4500` }])
+    })
+
+    test('strongSwan is killed and comes back', { timeout: 90_000 }, async () => {
+      const [mine, swan] = await start()
+      flows()
+      swan.kill9()
+      await mine.until('aware of it', (s) => s.peers[0]!.ike!.sas.length === 0, 40_000)
+      charon = await strongswan()
+      flows()
     })
 
     test('sallyport is killed and comes back', { timeout: 90_000 }, async () => {
