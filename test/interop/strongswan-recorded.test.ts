@@ -20,6 +20,7 @@ const CHILDREN: readonly (Omit<Tunnel, 'version' | 'ike'> & { readonly versions?
   { child: 'aes128-sha256', mode: 'transport' },
   { child: 'aes128gcm16', mode: 'transport', encapsulation: 'udp' },
   { child: 'aes128gmac' },
+  { child: 'aes128ccm8' },
   { child: 'null-sha256', mode: 'transport' },
   { child: 'sha256-ecp256', protocol: 'ah' },
   { child: 'sha256', protocol: 'ah', mode: 'transport' },
