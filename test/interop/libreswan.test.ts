@@ -9,6 +9,7 @@ import {
   HOSTS,
   ikeSpiOf,
   knock,
+  nameOf,
   one,
   SECRET,
   sallyport,
@@ -144,10 +145,10 @@ describe.skipIf(missing !== undefined)(`libreswan ${missing ? '' : libreswanVers
   const libreswan = (row: Row, more = ''): Promise<Libreswan> =>
     Libreswan.start(lab.namespace('b'), lab.path('pluto'), confOf(row, more), SECRET, lab.path('sadb'))
 
-  test.each(ROWS)(
-    'IKEv$version, $ike.0, $protocol $mode $child.0: either end initiates',
+  test.each(ROWS.map((row) => [nameOf(of(row)), row] as const))(
+    '%s: either end initiates',
     { timeout: 60_000 },
-    async (row) => {
+    async (_, row) => {
       const [mine, other] = await start(row)
       knock(lab, row.mode)
       await mine.until('up', whole)

@@ -9,6 +9,7 @@ import {
   HOSTS,
   ikeSpiOf,
   knock,
+  nameOf,
   one,
   SECRET,
   sallyport,
@@ -114,7 +115,7 @@ describe.skipIf(missing !== undefined)(`OpenIKED ${missing ? '' : openikedVersio
     return [gateway!, iked]
   }
 
-  describe.each(ROWS)('$ike.0, $protocol $mode $child.0', (row) => {
+  describe.each(ROWS.map((row) => [nameOf(of(row)), row] as const))('%s', (_, row) => {
     test('it responds', { timeout: 60_000 }, async () => {
       const [mine] = await start(row, false)
       knock(lab, row.mode)

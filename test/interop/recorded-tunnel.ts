@@ -25,6 +25,16 @@ export interface Tunnel {
   readonly encapsulation?: 'udp' | 'raw'
 }
 
+/** For the name of a test. */
+export const nameOf = ({
+  version,
+  ike,
+  child,
+  protocol = 'esp',
+  mode = 'tunnel',
+  encapsulation = 'raw',
+}: Tunnel): string => `IKEv${version} ${ike}, ${encapsulation} ${protocol} ${mode} ${child}`
+
 /** sallyport's configuration. It logs its keys. */
 export function sallyport(lab: Lab, t: Tunnel): string {
   const [us, them] = HOSTS[t.mode ?? 'tunnel']

@@ -4,7 +4,17 @@ import { Lab } from '../lab/lab.js'
 import { whyNoLab } from '../lab/requirements.js'
 import { missingRecorder } from './peers/recorded-sas.js'
 import { missingStrongswan, Strongswan, strongswanVersion } from './peers/strongswan.js'
-import { agree, HOSTS, knock, SECRET, sallyport, spiOf, type Tunnel, whole } from './recorded-tunnel.js'
+import {
+  agree,
+  HOSTS,
+  knock,
+  nameOf,
+  SECRET,
+  sallyport,
+  spiOf,
+  type Tunnel,
+  whole,
+} from './recorded-tunnel.js'
 
 // What strongSwan's userspace backend cannot carry: AH, transport mode, raw ESP, extended sequence numbers. Its SAs for a kernel
 // are recorded, and held against ours.
@@ -81,10 +91,10 @@ describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVe
     lab.close()
   })
 
-  test.each(ROWS)(
-    'IKEv$version, $protocol $mode $encapsulation $child: either end initiates and renews',
+  test.each(ROWS.map((row) => [nameOf(row), row] as const))(
+    '%s: either end initiates and renews',
     { timeout: 60_000 },
-    async (row) => {
+    async (_, row) => {
       charon = await Strongswan.start(lab.namespace('b'), lab.path('charon'), theirs(row), {
         backend: { record: lab.path('sadb') },
       })

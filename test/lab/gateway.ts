@@ -223,6 +223,16 @@ export class Gateway {
     }
   }
 
+  /** Waits until the log has `text`. @throws Error with the log when it never has */
+  async untilLogged(text: string, timeoutMs = 5_000): Promise<void> {
+    const deadline = performance.now() + timeoutMs
+    while (!this.log().includes(text)) {
+      if (performance.now() > deadline)
+        throw new Error(`dom0-${this.side} did not log "${text}" within ${timeoutMs} ms\n${this.log()}`)
+      await sleep(50)
+    }
+  }
+
   /** Resident memory, octets. */
   rss(): number {
     const pages = readFileSync(`/proc/${this.pid}/statm`, 'latin1').split(' ')[1]
