@@ -1,3 +1,4 @@
+import { type SumKernel, sumKernel } from '../bytes/simd/sum-kernel.js'
 import type { Slab } from '../bytes/slab.js'
 import { AH, AH_FIXED_LEN, ahSpi } from '../wire/ah.js'
 import { ESP, ESP_HEADER_LEN, espSpi } from '../wire/esp.js'
@@ -40,6 +41,7 @@ import { OUTER_TTL } from './outer-header.js'
 import type { InboundSa } from './sa.js'
 import type { Sad } from './sad.js'
 import { clampMss } from './tcp-mss.js'
+import { repairTransportChecksum } from './transport-checksum.js'
 
 const TCP = 6
 const NEXT_IPIP = 4
@@ -78,6 +80,7 @@ export class Inbound {
   readonly packet = new IpPacket()
 
   private readonly slab: Slab
+  private readonly sum: SumKernel
   private readonly sad: Sad
   private readonly rebuild: RebuildArea
   private rebuildAt: number
@@ -85,6 +88,7 @@ export class Inbound {
   /** @param rebuild absent: UDP-encapsulated transport mode is dropped (NO_ROOM) */
   constructor(slab: Slab, sad: Sad, rebuild: RebuildArea = { at: 0, length: 0 }) {
     this.slab = slab
+    this.sum = sumKernel(slab)
     this.sad = sad
     this.rebuild = rebuild
     this.rebuildAt = rebuild.at
@@ -351,6 +355,7 @@ export class Inbound {
   private deliver(sa: InboundSa, at: number, length: number): number {
     if (!this.packet.parse(this.slab.bytes, at, length)) return this.refused(sa, DROP.MALFORMED_INNER)
     if (!this.selected(sa)) return this.refused(sa, DROP.SELECTOR_MISMATCH)
+    if (sa.info.udp !== undefined) repairTransportChecksum(this.slab.bytes, this.sum, at, this.packet)
     return this.accepted(sa, at)
   }
 

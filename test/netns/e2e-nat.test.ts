@@ -5,6 +5,7 @@ import { Gateway, type GatewaySettings } from '../lab/gateway.js'
 import { ADDRESSES, Lab, other, type Side } from '../lab/lab.js'
 import { Nat } from '../lab/nat.js'
 import { whyNoLab } from '../lab/requirements.js'
+import { transferImage } from '../lab/transfer.js'
 import { udpProbe } from '../lab/udp-probe.js'
 
 const why = whyNoLab({ tun: true, programs: ['nft'] })
@@ -33,8 +34,15 @@ describe.skipIf(why !== undefined)('a NAT between the gateways', () => {
   ): Promise<[Gateway, Gateway, Nat]> {
     nat = new Nat(lab, hidden)
     const ike = { version, ...(version === 1 && { proposals: ['aes128-sha256-ecp256'] }), ...more.ike }
-    const open = await Gateway.start(lab, other(hidden), { ...more, ike, peer: { remote: nat.address } })
-    const inside = await Gateway.start(lab, hidden, { ...more, ike, child: { start: 'start' } })
+    const far = { ...more.child, ...(more.transparent === true && { remote: [nat.address] }) }
+    const open = await Gateway.start(lab, other(hidden), {
+      ...{ ...more, ike, child: far, peer: { remote: nat.address } },
+    })
+    const inside = await Gateway.start(lab, hidden, {
+      ...more,
+      ike,
+      child: { ...more.child, start: 'start' },
+    })
     gateways = [inside, open]
     for (const gateway of gateways)
       await gateway.until('up', (s) => s.peers[0]!.children[0]!.sas.some((sa) => sa.direction === 'outbound'))
@@ -112,5 +120,20 @@ describe.skipIf(why !== undefined)('a NAT between the gateways', () => {
       expect(back.longestGapMs).toBeLessThan(3_500)
       expect(ways(open)).toHaveLength(1)
     })
+  })
+
+  test.each([1, 2] as const)('transport mode, IKEv%i: TCP arrives, its checksums hold', async (version) => {
+    const [inside, open] = await up('a', version, { transparent: true, child: { mode: 'transport' } })
+    const moved = await transferImage(lab, {
+      from: ADDRESSES.a.v4,
+      to: ADDRESSES.b.v4,
+      octets: 4 << 20,
+      deadlineMs: 15_000,
+    })
+    expect(moved.sha256Received).toBe(moved.sha256Sent)
+    for (const gateway of [inside, open]) {
+      const [sa] = (await gateway.child()).sas.filter((s) => s.direction === 'inbound')
+      expect(sa!.packets).toBeGreaterThan(10)
+    }
   })
 })
