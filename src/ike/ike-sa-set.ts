@@ -14,7 +14,7 @@ export interface IkeSaSetListener {
   added(sa: IkeSa): void
   /** It is of no use any more; it may still receive the confirmation of its end. */
   ended(now: Millis, sa: IkeSa): void
-  removed(sa: IkeSa): void
+  removed(now: Millis, sa: IkeSa): void
 }
 
 /** The IKE SAs of one peer, in order of creation. Bounded by halfOpenPerPeer + ikeSasPerPeer + our own attempt. */
@@ -59,7 +59,7 @@ export class IkeSaSet {
   remove(now: Millis, sa: IkeSa): void {
     this.listener.ended(now, sa)
     this.held = this.held.filter((h) => h.sa !== sa)
-    this.listener.removed(sa)
+    this.listener.removed(now, sa)
   }
 
   /** Closes and removes, at once or when the peer has confirmed it. @param tell the peer gets a Delete */

@@ -39,6 +39,8 @@ export interface IkeSa {
   readonly follows: boolean
   /** When an authentic message of the peer's came last; undefined until it is established. */
   readonly heardAt: Millis | undefined
+  /** It has ended with a response of ours, which may be lost: while it is kept it repeats that, and says to all else that it is over. */
+  readonly hasLastWord?: boolean
   /** Lanes of the peer's data path, as it has said in this SA; absent for one that says nothing: it has one. */
   readonly peersLanes?: number
   /**
@@ -175,6 +177,8 @@ export interface IkeSaOwner {
   doubted(now: Millis): void
   /** The peer has proved that it has forgotten this IKE SA. */
   crashed(now: Millis, sa: IkeSa): void
+  /** A peer that goes on under an IKE SA that has ended here. @param answer without protection, for the peer to find out */
+  unknown(now: Millis, path: Path, answer: Uint8Array): void
   /** The peer does not answer any more. */
   dead(now: Millis, sa: IkeSa): void
   /** A message of the peer's came another way than before. */

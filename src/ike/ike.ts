@@ -111,6 +111,10 @@ export class Ike {
       newIkeSpi: () => this.newIkeSpi(),
       newSpi: (child) => this.newSpi(child),
       proved: (peer) => this.proved(peer),
+      tellUnknown: (now, { config }, path, answer) => {
+        const source = this.sources.get(formatIp(config.remote))
+        if (source !== undefined) this.answerUnknown(now, path, answer, source)
+      },
       register: (peer, sa) => this.sas.set(nameOf(sa.initiatorSpi, peer.config.remote), { peer, sa }),
       unregister: (peer, sa) => this.unregister(peer, sa),
     }
@@ -292,9 +296,13 @@ export class Ike {
     header: IkeHeader,
     source: Source,
   ): void {
-    if (answer === undefined || !source.hints.take(now)) return
     const prefix = `${hex(header.initiatorSpi)} `
-    if ([...this.sas.keys()].some((name) => name.startsWith(prefix))) return
+    if (answer === undefined || [...this.sas.keys()].some((name) => name.startsWith(prefix))) return
+    this.answerUnknown(now, path, answer, source)
+  }
+
+  private answerUnknown(now: Millis, path: Path, answer: Uint8Array, source: Source): void {
+    if (!source.hints.take(now)) return
     this.env.count('ike.unknown-spi-answered')
     this.say(path, answer)
   }

@@ -13,6 +13,7 @@ import { formatIdentity } from './identity.js'
 import type { Admission, FirstKeys, IkeSa, IkeSaOwner, IkeVersion } from './ike-sa.js'
 import { IkeSaSet } from './ike-sa-set.js'
 import { inSharedLane, sharedLanes } from './lanes.js'
+import { LastWords } from './last-words.js'
 import type { IkeLimits } from './limits.js'
 import { formatEndpoint, IKE_PORT, type Path } from './path.js'
 import type { Prephase } from './prephase/prephase.js'
@@ -38,6 +39,8 @@ export interface PeerShared {
   readonly cookies: Cookies
   /** The peer has authenticated itself in an exchange that it began. */
   proved(peer: Peer): void
+  /** Says without protection that an IKE SA is not there, once in a while. */
+  tellUnknown(now: Millis, peer: Peer, path: Path, answer: Uint8Array): void
   newIkeSpi(): Uint8Array
   newSpi(child: ChildConfig): number
   /** The peer's IKE SAs receive messages between these calls. */
@@ -63,6 +66,7 @@ export class Peer implements IkeSaOwner {
   private readonly version: IkeVersion
   readonly children: ChildTable
   private readonly sas: IkeSaSet
+  private readonly lastWords: LastWords
   private attempt: Attempt | undefined
   /** Children to negotiate: without SA, or with one to be renewed. */
   private readonly wanted = new Set<ChildConfig>()
@@ -95,8 +99,11 @@ export class Peer implements IkeSaOwner {
     this.sas = new IkeSaSet(shared.limits, {
       added: (sa) => shared.register(this, sa),
       ended: (now, sa) => this.children.endWith(now, sa.takeChildren()),
-      removed: (sa) => shared.unregister(this, sa),
+      removed: (now, sa) => {
+        if (sa.hasLastWord !== true || !this.lastWords.keep(now, sa)) shared.unregister(this, sa)
+      },
     })
+    this.lastWords = new LastWords(shared.limits, (sa) => shared.unregister(this, sa))
     this.children = new ChildTable(shared.env, shared.limits, {
       rekey: (now, child) => this.rekeyChild(now, child),
       lost: (now, child, expired) => this.lost(now, child, expired),
@@ -185,6 +192,7 @@ export class Peer implements IkeSaOwner {
       for (const child of this.config.children) if (child.start === 'start') this.wanted.add(child)
       this.pursue(now)
     }
+    this.lastWords.tick(now)
     for (const { sa } of this.sas.all()) sa.tick(now)
     for (const h of this.sas.all()) {
       if (h.sa.stage !== 'ESTABLISHED') continue
@@ -206,6 +214,7 @@ export class Peer implements IkeSaOwner {
     }
     consider(this.pursueAt)
     consider(this.doubtUntil)
+    consider(this.lastWords.nextDeadline())
     for (const { sa, closeAt } of this.sas.all()) {
       consider(sa.nextDeadline())
       if (sa.stage !== 'ESTABLISHED') continue
@@ -427,6 +436,10 @@ export class Peer implements IkeSaOwner {
     for (const child of this.config.children) this.retryAt.delete(child)
     this.attemptAt = Number.NEGATIVE_INFINITY
     this.afterClose(now)
+  }
+
+  unknown(now: Millis, path: Path, answer: Uint8Array): void {
+    this.shared.tellUnknown(now, this, path, answer)
   }
 
   dead(now: Millis, _sa: IkeSa): void {

@@ -76,6 +76,8 @@ export class Established {
   softAt: Millis | undefined
   path: Path
   phase: Phase
+  /** By a request of the peer's, which has its response. */
+  endedByPeer = false
   readonly host: EstablishedHost
   readonly owner: IkeSaOwner
   /** Bounded by childSasPerPolicy: the manager ends the oldest. */
@@ -313,6 +315,11 @@ export class Established {
     this.end(now)
   }
 
+  /** The peer has proved that it does not know it any more, and it was not in use. */
+  forgotten(now: Millis): void {
+    this.end(now)
+  }
+
   /** It is of no use any more, and nobody has to be told. */
   private end(now: Millis): void {
     this.destroy()
@@ -400,6 +407,7 @@ export class Established {
       : notify('INVALID_SYNTAX')
     this.respond(path, header, message, [said])
     if (critical) return
+    this.endedByPeer = true
     this.destroy()
     this.owner.closed(now, this.host.sa)
   }

@@ -112,7 +112,7 @@ export function failAuth(
   const payloads = refusalPayloads({ notify: name, data, reason: wrong.told })
   const message = sealed(s.keying, EXCHANGE.IKE_AUTH, e.header.messageId, true, payloads)
   const { next, effects } = fail(s, wrong.reason)
-  return { next, effects: [{ do: 'reply', path: copyPath(e.path), message }, ...effects] }
+  return { next, effects: [{ do: 'respond', path: copyPath(e.path), message }, ...effects] }
 }
 
 /** Responder: the same for IKE_INTERMEDIATE. */
@@ -120,7 +120,7 @@ export function failIntermediate(s: FirstIn<'INIT_ANSWERED'>, e: Received, reaso
   const said = [notify('INVALID_SYNTAX')]
   const message = sealed(s.keying, EXCHANGE.IKE_INTERMEDIATE, e.header.messageId, true, said)
   const { next, effects } = fail(s, reason)
-  return { next, effects: [{ do: 'reply', path: copyPath(e.path), message }, ...effects] }
+  return { next, effects: [{ do: 'respond', path: copyPath(e.path), message }, ...effects] }
 }
 
 /** Initiator: the peer believes that the IKE SA is up, and is told that it is not (RFC 7296 section 2.21.2). */

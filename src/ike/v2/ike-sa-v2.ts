@@ -58,6 +58,8 @@ export class IkeSaV2 implements NextIkeSa {
   /** The child of IKE_AUTH, until it is handed over. */
   private firstChild: ChildConfig | undefined
   private closed = false
+  /** The request that it ended with has its response. */
+  private answeredLast = false
 
   private constructor(now: Millis, owner: IkeSaOwner, role: Role, spiI: Uint8Array) {
     this.owner = owner
@@ -159,10 +161,14 @@ export class IkeSaV2 implements NextIkeSa {
     return { local: { address: local, port: IKE_PORT }, remote: { address: remote, port: IKE_PORT } }
   }
 
+  get hasLastWord(): boolean {
+    return this.answeredLast || this.up?.endedByPeer === true
+  }
+
   // Messages
 
   receive(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
-    if (this.stage === 'CLOSED') return
+    if (this.stage === 'CLOSED') return this.afterTheEnd(now, path, header, message)
     this.guard(now, () => this.dispatch(now, path, header, message))
   }
 
@@ -199,6 +205,18 @@ export class IkeSaV2 implements NextIkeSa {
     this.first(now, { kind: isResponse ? 'RESPONSE' : 'REQUEST', header, message, path, joined })
   }
 
+  /** RFC 7296 section 2.1: the response to the last request may be lost, and the peer then repeats that. */
+  private afterTheEnd(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
+    const isRequest = (header.flags & FLAG.RESPONSE) === 0
+    this.window.cutNoMore()
+    const again = isRequest ? this.window.repeated(header.messageId, message) : undefined
+    if (again !== undefined) return this.answerAgain(now, path, again)
+    this.owner.refuse(now, 'unknown-cookie')
+    const known = this.responderSpi
+    if (known !== undefined && equalOctets(known, header.responderSpi) && asksUnderSa(header))
+      this.owner.unknown(now, path, unknownSpi(header, this.owner.env.crashSecret))
+  }
+
   private answerAgain(now: Millis, path: Path, again: Outgoing | 'enough'): void {
     if (again === 'enough') return this.owner.refuse(now, 'repeat-limit')
     this.owner.env.count('ike.repeated')
@@ -209,7 +227,11 @@ export class IkeSaV2 implements NextIkeSa {
   private unprotected(now: Millis, up: Established, header: IkeHeader, message: Uint8Array): void {
     const set = new PayloadSet(parseChain(header, message).payloads, RULES.notifies)
     if (!set.says(NOTIFY.INVALID_IKE_SPI)) return this.owner.refuse(now, 'unprotected')
-    if (proves(set, up.peersToken)) return this.owner.crashed(now, this)
+    if (proves(set, up.peersToken)) {
+      // Of one that is not in use it is no news that the peer has forgotten it.
+      if (up.phase !== 'UP') return up.forgotten(now)
+      return this.owner.crashed(now, this)
+    }
     this.owner.doubted(now)
   }
 
@@ -318,6 +340,7 @@ export class IkeSaV2 implements NextIkeSa {
         return this.establish(now, e.result)
       case 'failed':
         this.closed = true
+        this.answeredLast = event.kind === 'REQUEST' && this.window.isLast(event.header.messageId)
         return this.owner.failed(now, this, e.reason, e.fields)
     }
   }

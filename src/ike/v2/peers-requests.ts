@@ -144,6 +144,7 @@ function closed(ike: Established, now: Millis): void {
   const inUse = ike.phase === 'UP'
   const { sa } = ike.host
   if (phase === 'UP') ike.host.tell('the peer deletes the IKE SA', 'CLOSED')
+  ike.endedByPeer = true
   ike.close(now, false)
   if (inUse) owner.closed(now, sa)
   else owner.gone(now, sa)

@@ -172,6 +172,11 @@ export class Window {
     return answer.response
   }
 
+  /** The keys are gone: what is repeated from now on stays as it was sent last. */
+  cutNoMore(): void {
+    if (this.answer !== undefined) this.answer.response = { datagrams: this.answer.response.datagrams }
+  }
+
   /** The peer's request with `expectedId` is answered. @param request copied; its first fragment, if it has any @param response kept */
   answered(request: Uint8Array, response: Outgoing): void {
     this.answer = { request: new Uint8Array(request), response, repeats: 0 }
