@@ -117,8 +117,8 @@ const orPpk = (s: Keyed): string => (s.ppk === undefined ? '' : ' or post-quantu
  */
 export function openAuth(s: Keyed, e: Received, rules: MessageRules): (() => PayloadSet) | undefined {
   if (e.header.exchange !== EXCHANGE.IKE_AUTH || s.pendingKe) return undefined
-  const payloads = openMessage(s.keying.opener, e.header, e.message, e.joined)
-  return payloads && (() => new PayloadSet(payloads, rules))
+  const split = openMessage(s.keying.opener, e.header, e.message, e.joined)
+  return split && (() => new PayloadSet(split(), rules))
 }
 
 export const childContext = (s: Keyed, c: FirstContext): ChildContext => ({

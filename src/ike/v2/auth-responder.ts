@@ -1,9 +1,8 @@
 import { wipe } from '../../bytes/octets.js'
-import { WireError } from '../../errors.js'
 import { EXCHANGE } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { emitTyped, parseTyped } from '../../wire/ike/v2/bodies.js'
-import { NOTIFY, type NotifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
+import { NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import { formatIdentity, sameIdentity } from '../identity.js'
@@ -33,9 +32,9 @@ import type {
 import { identityBody } from './init-parts.js'
 import { type Keying, sealed, wipeKeying } from './keying.js'
 import { childKeymat } from './keys.js'
-import { type PayloadSet, RULES, UnknownCritical } from './payload-set.js'
+import { type PayloadSet, RULES } from './payload-set.js'
 import { confirmPpk, mixed, namesPpk, wipeUnshared } from './ppk.js'
-import { refusalPayloads } from './refusals.js'
+import { notifyFor, refusalPayloads } from './refusals.js'
 import { asksForKey } from './signature.js'
 
 // IKE_AUTH from the responder's side.
@@ -125,14 +124,6 @@ function proofWithPpk(
       wrong: { reason: 'the peer requires a post-quantum preshared key that is not ours' },
     }
   return { keying, auth: emitTyped({ type: parseTyped(auth, 'AUTH').type, data: without }) }
-}
-
-/** RFC 7296 section 2.21.2: what is sent instead of a response. */
-function notifyFor(error: unknown): { readonly name: NotifyName; readonly data?: Uint8Array } | undefined {
-  if (error instanceof WireError) return { name: 'INVALID_SYNTAX' }
-  return error instanceof UnknownCritical
-    ? { name: 'UNSUPPORTED_CRITICAL_PAYLOAD', data: Uint8Array.of(error.payload) }
-    : undefined
 }
 
 /** The peer may name whom it wants to talk to. @throws WireError */

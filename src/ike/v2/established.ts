@@ -341,12 +341,12 @@ export class Established {
     isResponse: boolean,
     joined?: Joined,
   ): void {
-    const payloads = openMessage(this.keying.opener, header, message, joined)
-    if (payloads === undefined) return this.owner.refuse(now, 'bad-icv')
+    const split = openMessage(this.keying.opener, header, message, joined)
+    if (split === undefined) return this.owner.refuse(now, 'bad-icv')
     this.heard(now, path)
     const rules = RULES_OF[header.exchange] ?? RULES.informational
     try {
-      const set = new PayloadSet(payloads, rules)
+      const set = new PayloadSet(split(), rules)
       if (!isResponse) return this.request(now, path, header, message, set)
       this.window.finish()
       this.ownEvent(now, { kind: 'RESPONSE', set })

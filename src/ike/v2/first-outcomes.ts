@@ -83,6 +83,7 @@ export function decline(
   told?: string,
 ): FirstOutcome {
   const room = e.message.length - PLAIN_REFUSAL - (data?.length ?? 0)
+  if (room < 0) return { next: IDLE, effects: [{ do: 'refuse', ...refusal }] }
   const payloads = refusalPayloads({ notify: name, data, reason: told, fields: refusal.fields }, room)
   const message = whole(clear('responder', e.header.initiatorSpi, NO_SPI, payloads))
   return {
@@ -116,8 +117,14 @@ export function failAuth(
 }
 
 /** Responder: the same for IKE_INTERMEDIATE. */
-export function failIntermediate(s: FirstIn<'INIT_ANSWERED'>, e: Received, reason: string): FirstOutcome {
-  const said = [notify('INVALID_SYNTAX')]
+export function failIntermediate(
+  s: FirstIn<'INIT_ANSWERED'>,
+  e: Received,
+  reason: string,
+  name: NotifyName = 'INVALID_SYNTAX',
+  data?: Uint8Array,
+): FirstOutcome {
+  const said = [notify(name, data)]
   const message = sealed(s.keying, EXCHANGE.IKE_INTERMEDIATE, e.header.messageId, true, said)
   const { next, effects } = fail(s, reason)
   return { next, effects: [{ do: 'respond', path: copyPath(e.path), message }, ...effects] }

@@ -1,5 +1,6 @@
 import { WireError } from '../../errors.js'
 import type { IkeHeader } from '../../wire/ike/header.js'
+import type { Payload } from '../../wire/ike/payloads.js'
 import { type EncryptedPayload, parseChain, parseInner } from '../../wire/ike/v2/chain.js'
 import { type FragmentPlace, parseFragmentPlace } from '../../wire/ike/v2/encrypted.js'
 import { NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
@@ -91,15 +92,18 @@ function fragmentOf(
 
 /**
  * The payloads inside a message, whether it came whole or in fragments.
- * @returns undefined when the ICV does not verify
- * @throws WireError
+ * @returns undefined when the ICV does not verify; else what splits the payloads, and throws WireError where an authentic message
+ *   cannot be split
+ * @throws WireError for what is no encrypted message: anybody may have sent it
  */
 export const openMessage = (
   opener: Opener,
   header: IkeHeader,
   message: Uint8Array,
   joined: Joined | undefined,
-) =>
-  joined === undefined
-    ? opener.openPayloads(message, parseChain(header, message).encrypted)
-    : parseInner(joined.plaintext, joined.first)
+): (() => readonly Payload[]) | undefined => {
+  const { encrypted } = joined === undefined ? parseChain(header, message) : { encrypted: undefined }
+  const plaintext = joined?.plaintext ?? opener.openWhole(message, encrypted)
+  const first = joined?.first ?? encrypted?.first ?? 0
+  return plaintext && (() => parseInner(plaintext, first))
+}

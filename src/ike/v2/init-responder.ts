@@ -26,7 +26,7 @@ import { explainProposals } from './mismatch.js'
 import { detectNat, doesNatT, NO_NAT } from './nat.js'
 import { answerTo, choose, ikeRequirement, offer } from './offer.js'
 import { whole } from './outgoing.js'
-import { RULES } from './payload-set.js'
+import { type PayloadSet, RULES, UnknownCritical } from './payload-set.js'
 import { usePpk } from './ppk.js'
 import { askForKey } from './signature.js'
 
@@ -35,7 +35,13 @@ import { askForKey } from './signature.js'
 
 export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutcome {
   const idle: FirstIn<'IDLE'> = { kind: 'IDLE' }
-  const set = readClear(e, RULES.init)
+  let set: PayloadSet
+  try {
+    set = readClear(e, RULES.init)
+  } catch (error) {
+    if (!(error instanceof UnknownCritical)) throw error
+    return declineCritical(e, error)
+  }
   const ni = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
   const cookie = c.challenge(ni, set.notify(NOTIFY.COOKIE)?.data)
   if (cookie === 'refuse') return refuse(idle, 'first-rate-limit')
@@ -119,4 +125,10 @@ export function answerInit(e: Received, now: Millis, c: FirstContext): FirstOutc
     },
     effects: [{ do: 'respond', path, message: whole(response) }],
   }
+}
+
+/** RFC 7296 section 2.5. Its sender may be anybody, as with every refusal in the clear. */
+function declineCritical(e: Received, { payload, message }: UnknownCritical): FirstOutcome {
+  const refusal = { cause: 'unsupported-critical-payload', fields: { why: message } }
+  return decline(e, 'UNSUPPORTED_CRITICAL_PAYLOAD', Uint8Array.of(payload), refusal)
 }

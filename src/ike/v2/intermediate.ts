@@ -4,7 +4,7 @@ import { prf } from '../../crypto/prf.js'
 import { ProtocolError } from '../../errors.js'
 import { EXCHANGE, emitIkeHeader, IKE_HEADER_LEN, type IkeHeader } from '../../wire/ike/header.js'
 import { emitPayloads, PAYLOAD_HEADER_LEN, type PayloadInit } from '../../wire/ike/payloads.js'
-import { emitKe, parseKe } from '../../wire/ike/v2/bodies.js'
+import { emitKe, type KePayload, parseKe } from '../../wire/ike/v2/bodies.js'
 import { parseChain, parseInner } from '../../wire/ike/v2/chain.js'
 import { notifyName, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { Millis } from '../environment.js'
@@ -17,6 +17,7 @@ import { inheritFragments } from './fragmentation.js'
 import { headOf, type Keying, makeKeying, sealed, wipeKeying } from './keying.js'
 import { rekeyedSkeyseed } from './keys.js'
 import { PayloadSet, RULES } from './payload-set.js'
+import { notifyFor } from './refusals.js'
 
 // IKE_INTERMEDIATE (RFC 9242), for one key exchange besides the first (RFC 9370): ML-KEM-768, whose public key is too large for
 // IKE_SA_INIT, which cannot be fragmented. Its secret enters all keys from then on, and its messages enter AUTH.
@@ -46,11 +47,17 @@ export function receiveIntermediate(
 ): FirstOutcome {
   const opened = open(s, e)
   if (opened === undefined) return refuse(s, 'bad-icv')
-  const { set, intAuth } = opened
-  const body = set.first(PAYLOAD.KE)
-  if (body === undefined)
-    return fail(s, `the peer says ${notifyName(set.error()?.type ?? 0)} to IKE_INTERMEDIATE`)
-  const ke = parseKe(body)
+  let ke: KePayload
+  try {
+    const set = opened.read()
+    const error = set.error()
+    if (set.first(PAYLOAD.KE) === undefined && error !== undefined)
+      return fail(s, `the peer says ${notifyName(error.type)} to IKE_INTERMEDIATE`)
+    ke = parseKe(set.need(PAYLOAD.KE))
+  } catch (error) {
+    if (notifyFor(error) === undefined) throw error
+    return fail(s, `the answer to IKE_INTERMEDIATE is malformed: ${(error as Error).message}`)
+  }
   if (ke.method !== s.share.group)
     return fail(
       s,
@@ -65,15 +72,22 @@ export function receiveIntermediate(
   }
   s.share.destroy()
   const { share: _share, ownIntAuth: own, kind: _kind, ...keyed } = s
-  return sendAuth(advanced(keyed, secret, own, intAuth, c), now, c)
+  return sendAuth(advanced(keyed, secret, own, opened.intAuth, c), now, c)
 }
 
 /** Responder: the request. */
 export function answerIntermediate(s: FirstIn<'INIT_ANSWERED'>, e: Received, c: FirstContext): FirstOutcome {
   const opened = open(s, e)
   if (opened === undefined) return refuse(s, 'bad-icv')
-  const { set, intAuth } = opened
-  const ke = parseKe(set.need(PAYLOAD.KE))
+  let ke: KePayload
+  try {
+    ke = parseKe(opened.read().need(PAYLOAD.KE))
+  } catch (error) {
+    const said = notifyFor(error)
+    if (said === undefined) throw error
+    const reason = `IKE_INTERMEDIATE is malformed: ${(error as Error).message}`
+    return failIntermediate(s, e, reason, said.name, said.data)
+  }
   const { additional } = s.keying.proposal
   if (additional === undefined || ke.method !== additional)
     return failIntermediate(
@@ -96,7 +110,7 @@ export function answerIntermediate(s: FirstIn<'INIT_ANSWERED'>, e: Received, c: 
   const own = ownIntAuth(s.keying, true, payloads)
   const path = copyPath(e.path)
   return {
-    next: { ...s, ...advanced(s, answer.secret, own, intAuth, c), path },
+    next: { ...s, ...advanced(s, answer.secret, own, opened.intAuth, c), path },
     effects: [{ do: 'respond', path, message }],
   }
 }
@@ -122,8 +136,11 @@ function advanced(s: Keyed, secret: Uint8Array, own: Uint8Array, peers: Uint8Arr
   }
 }
 
-/** @returns undefined when it does not verify @throws WireError, ProtocolError */
-function open(s: Keyed, e: Received): { set: PayloadSet; intAuth: Uint8Array } | undefined {
+/**
+ * @returns undefined when it does not verify; `read` throws WireError or ProtocolError where an authentic message cannot be read
+ * @throws WireError for what is no encrypted message: anybody may have sent it
+ */
+function open(s: Keyed, e: Received): { read: () => PayloadSet; intAuth: Uint8Array } | undefined {
   if (e.header.exchange !== EXCHANGE.IKE_INTERMEDIATE || e.header.messageId !== MESSAGE_ID) return undefined
   const { encrypted } = parseChain(e.header, e.message)
   const plaintext = e.joined?.plaintext ?? (encrypted && s.keying.opener.openWhole(e.message, encrypted))
@@ -131,7 +148,7 @@ function open(s: Keyed, e: Received): { set: PayloadSet; intAuth: Uint8Array } |
   const first = e.joined?.first ?? encrypted!.first
   const prover = s.keying.role === 'initiator' ? 'responder' : 'initiator'
   return {
-    set: new PayloadSet(parseInner(plaintext, first), RULES.intermediate),
+    read: () => new PayloadSet(parseInner(plaintext, first), RULES.intermediate),
     intAuth: intAuthOf(s.keying, prover, e.header, first, plaintext),
   }
 }

@@ -173,13 +173,13 @@ export class Opener {
    * @throws WireError
    */
   openPayloads(message: Uint8Array, encrypted: EncryptedPayload | undefined): readonly Payload[] | undefined {
-    if (encrypted === undefined) throw new WireError('payloads', 28, 'has no encrypted payload')
     const plaintext = this.openWhole(message, encrypted)
-    return plaintext && parseInner(plaintext, encrypted.first)
+    return plaintext && encrypted && parseInner(plaintext, encrypted.first)
   }
 
   /** The same, with the payloads as octets. */
-  openWhole(message: Uint8Array, encrypted: EncryptedPayload): Uint8Array | undefined {
+  openWhole(message: Uint8Array, encrypted: EncryptedPayload | undefined): Uint8Array | undefined {
+    if (encrypted === undefined) throw new WireError('payloads', 28, 'has no encrypted payload')
     if (encrypted.type !== PAYLOAD.SK) throw new WireError('SKF', encrypted.at, 'was not negotiated')
     return this.open(message, encrypted)
   }

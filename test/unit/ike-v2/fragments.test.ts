@@ -83,9 +83,9 @@ describe('cutting', () => {
         for (const m of o.datagrams) {
           const header = parseIkeHeader(m)
           expect(header).toMatchObject(headOf('initiator', x.spiI, x.spiR, EXCHANGE.INFORMATIONAL, 3, false))
-          if (o.datagrams.length === 1) return openMessage(b.opener, header, m, undefined)?.[0]?.body
+          if (o.datagrams.length === 1) return openMessage(b.opener, header, m, undefined)?.()[0]?.body
           const joined = fragments.receive(b.opener, header, m, false)
-          if (typeof joined === 'object') return openMessage(b.opener, header, m, joined)?.[0]?.body
+          if (typeof joined === 'object') return openMessage(b.opener, header, m, joined)?.()[0]?.body
           expect(joined).toBe('waiting')
         }
         return undefined
