@@ -23,6 +23,7 @@ import type { IkePeerStatus } from './status.js'
 import { IKE_V1 } from './v1/ike-sa-v1.js'
 import { SPI_MIN } from './v1/phase2-offer.js'
 import { Cookies } from './v2/cookies.js'
+import { higherVersion } from './v2/higher-version.js'
 import { IKE_V2 } from './v2/ike-sa-v2.js'
 
 export interface IkeOptions {
@@ -235,6 +236,8 @@ export class Ike {
     const version = VERSIONS[major]
     if (version === undefined || !here.some((p) => p.config.version === major)) {
       const ours = any.config.version
+      const answer = here.some((p) => p.config.version === 2) ? higherVersion(header) : undefined
+      if (answer !== undefined && source.hints.take(now)) this.say(path, answer)
       return any.refuseStranger(
         now,
         'version',

@@ -8,7 +8,7 @@ import { convergence, type IkeEnds, type TwoIkes, twoIkes } from './ike-ends.js'
 import { Insider, notifiesIn, type Sealed } from './insider.js'
 import { A, B } from './prephase-ends.js'
 
-// Requests that cannot be read, RFC 7296 sections 2.5 and 2.21: whoever has proved to be the peer is told why.
+// What cannot be read, RFC 7296 sections 2.5 and 2.21: whoever has proved to be the peer is told why.
 
 const { IKE_INTERMEDIATE, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = EXCHANGE
 
@@ -149,5 +149,52 @@ describe('what is authentic and cannot be split, or has a payload twice', () => 
     network.runFor(1_000)
     expect(insider.said(CREATE_CHILD_SA)).toEqual([['INVALID_SYNTAX', []]])
     for (const e of [a, b]) expect([e.env.sas.size, e.peer.ikeSas.length]).toEqual([0, 0])
+  })
+})
+
+describe('a later major version', () => {
+  /** The first message of an end, as one of IKEv3 might look. */
+  function third(o: TwoIkes = {}) {
+    const ends = twoIkes({ ...o, config: { dynamicPsk: 'off', version: 2, ...o.config } })
+    const { network, a } = ends
+    network.impairment = () => []
+    a.ike.acquire(network.now, 1)
+    const message = new Uint8Array(network.sent[0]!.message)
+    message[17] = 0x31
+    return { ...ends, message }
+  }
+
+  test('is answered with INVALID_MAJOR_VERSION, in a header that says 2.0', () => {
+    const { network, a, b, message } = third()
+    network.inject(A, B, message)
+    network.runFor(100)
+    const answer = network.sent[1]!.message
+    const asked = parseIkeHeader(message)
+    const header = parseIkeHeader(answer)
+    expect(notifiesIn(parseChain(header, answer).payloads)).toEqual([['INVALID_MAJOR_VERSION', []]])
+    expect(header).toMatchObject({ version: 0x20, flags: 0x20, messageId: 0, exchange: asked.exchange })
+    expect([header.initiatorSpi, header.responderSpi]).toEqual([asked.initiatorSpi, asked.responderSpi])
+    expect(b.env.counted('ike.version')).toBe(1)
+    expect(b.peer.lastError?.message).toContain('the peer speaks IKEv3')
+    // Whoever gets it without having asked does nothing.
+    network.inject(B, A, answer)
+    network.runFor(100)
+    expect(a.peer.ikeSas.map((s) => s.state)).toEqual(['INIT_SENT'])
+  })
+
+  test('a flood of it is answered once in a while, a response never, and neither by a peer of IKEv1', () => {
+    const { network, message } = third()
+    for (let i = 0; i < 50; i++) network.inject(A, B, message)
+    network.runFor(100)
+    expect(network.sent.length - 1).toBe(4)
+    const reply = third()
+    reply.message[19] = 0x28
+    reply.network.inject(A, B, reply.message)
+    reply.network.runFor(100)
+    expect(reply.network.sent.length).toBe(1)
+    const old = third({ b: { version: 1 } })
+    old.network.inject(A, B, old.message)
+    old.network.runFor(100)
+    expect(old.network.sent.length).toBe(1)
   })
 })
