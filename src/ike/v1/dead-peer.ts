@@ -12,6 +12,8 @@ export class DeadPeerDetection {
   /** R-U-THERE messages sent without answer. */
   private tries = 0
   private dueAt: Millis | undefined
+  /** When the question that waits for its answer was asked first. */
+  private askedAt: Millis = Number.NEGATIVE_INFINITY
 
   /**
    * @param delayMs idle time before asking; 0 = only when told to
@@ -25,17 +27,20 @@ export class DeadPeerDetection {
     this.dueAt = delayMs > 0 ? now + delayMs : undefined
   }
 
-  /** A sign of life. */
+  /** A sign of life. One from before the question under way is no answer to it: the peer may have died since. */
   alive(at: Millis): void {
-    if (at < this.aliveAt) return
+    if (at < this.aliveAt || at < this.askedAt) return
+    this.askedAt = Number.NEGATIVE_INFINITY
     this.aliveAt = at
     this.tries = 0
     this.dueAt = this.delayMs > 0 ? at + this.delayMs : undefined
   }
 
-  /** Ask now, unless that is under way. */
-  check(now: Millis): void {
-    if (this.tries === 0) this.dueAt = now
+  /** Ask now, however lately the peer was heard, unless that is under way. @returns as `due` */
+  check(now: Millis): number | 'dead' | undefined {
+    if (this.tries > 0) return undefined
+    this.dueAt = now
+    return this.due(now)
   }
 
   /** The sequence number of a question that waits for its answer. */
@@ -63,7 +68,10 @@ export class DeadPeerDetection {
       this.dueAt = undefined
       return 'dead'
     }
-    if (this.tries === 0) this.sequence = (this.sequence + 1) >>> 0
+    if (this.tries === 0) {
+      this.sequence = (this.sequence + 1) >>> 0
+      this.askedAt = now
+    }
     this.tries++
     this.dueAt = now + wait
     return this.sequence

@@ -142,9 +142,8 @@ export class Phase2 {
   }
 
   checkAlive(now: Millis): void {
-    const asked = this.dpd?.asked
-    if (asked === undefined) this.dpd?.check(now)
-    else this.askWith(asked)
+    const sequence = this.dpd?.asked ?? this.dpd?.check(now)
+    if (typeof sequence === 'number') this.askWith(sequence)
   }
 
   /** No more renewing and no more dead peer detection. */
