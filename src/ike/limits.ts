@@ -40,7 +40,7 @@ export interface IkeLimits {
   readonly lastWordsPerPeer: number
   /** Exchanges that a peer may have under way on one IKE SA, finished ones that are still kept included. */
   readonly exchangesPerSa: number
-  /** IKEv1: message IDs that one IKE SA remembers; it is renewed before. */
+  /** IKEv1: message IDs of each end that one IKE SA remembers; it is renewed before, and ends when our own are used up. */
   readonly messageIds: number
   /** SAs that one policy may have; above it the oldest goes. */
   readonly childSasPerPolicy: number

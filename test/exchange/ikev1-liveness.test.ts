@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { fromHex } from '../../src/bytes/octets.js'
+import type { Endpoint } from '../../src/ike/environment.js'
 import { clearNotify } from '../../src/ike/v1/informational.js'
 import { EXCHANGE } from '../../src/wire/ike/header.js'
 import { NOTIFY } from '../../src/wire/ike/v1/numbers.js'
+import { sameIp } from '../../src/wire/ip-address.js'
 import { two } from './attacker-v1.js'
+import { renewChild } from './collide.js'
 import { convergence, type IkeEnd, type IkeEnds } from './ike-ends.js'
 import { A, B } from './prephase-ends.js'
 
@@ -84,4 +87,67 @@ describe('somebody says in the clear that the peer has forgotten us', () => {
       expect(convergence(ends)).toEqual([])
     },
   )
+})
+
+describe('our own messages, sent back to us', () => {
+  /** The peer is gone, and somebody sends back whatever we send. */
+  function reflecting({ network }: IkeEnds, from?: Endpoint): void {
+    network.impairment = (d) => {
+      if (sameIp(d.from.address, A.address)) network.inject(from ?? d.to, d.from, d.message, 5)
+      return []
+    }
+  }
+
+  test('the peer is dead all the same', () => {
+    const ends = up()
+    reflecting(ends)
+    ends.network.runFor(DELAY_MS + ASKING_MS)
+    expect(died(ends.a)).toBe(true)
+    expect(ends.a.env.counted('ike.reflected')).toBeGreaterThan(0)
+  })
+
+  test('from another address, behind a NAT: nothing is sent there', () => {
+    const ends = two({ config: { dpdDelaySeconds: DELAY_MS / 1000, encapsulation: 'udp' } })
+    const { network, a } = ends
+    a.ike.acquire(network.now, 1)
+    network.runFor(3_000)
+    const there = { address: Uint8Array.of(203, 0, 113, 66), port: 4444 }
+    reflecting(ends, there)
+    network.runFor(DELAY_MS)
+    expect(a.env.counted('ike.reflected')).toBeGreaterThan(0)
+    expect(a.env.outbound().map((s) => s.remote)).toEqual([B.address])
+    expect(network.sent.filter((d) => sameIp(d.to.address, there.address))).toEqual([])
+  })
+
+  test('message 1 of a Quick Mode that the peer never answered begins none', () => {
+    const { network, a } = two({ config: { dpdDelaySeconds: 0 } })
+    a.ike.acquire(network.now, 1)
+    network.runFor(3_000)
+    network.impairment = () => []
+    const before = network.sent.length
+    renewChild(a, network.now)
+    network.runFor(32_000)
+    expect(a.env.counted('ike.child-failed')).toBe(1)
+    const sent = network.sent.length
+    network.inject(B, A, network.sent[before]!.message)
+    network.runFor(10)
+    expect(a.env.counted('ike.reflected')).toBe(1)
+    expect(network.sent).toHaveLength(sent)
+  })
+
+  test('an IKE SA whose own message IDs are used up ends', () => {
+    const ends = two({ config: { dpdDelaySeconds: 1 }, options: { limits: { messageIds: 20 } } })
+    const { network, a } = ends
+    a.ike.acquire(network.now, 1)
+    network.runFor(3_000)
+    const cookie = a.established()[0]!.initiatorSpi
+    // No Main Mode comes through: it cannot be renewed in time.
+    network.impairment = (d) => (d.message[18] === EXCHANGE.MAIN_MODE ? [] : [5])
+    network.runFor(60_000)
+    expect(a.peer.ikeSas.map((s) => s.initiatorSpi)).not.toContain(cookie)
+    network.impairment = () => [5]
+    a.ike.initiate(network.now, 'b')
+    network.runFor(20_000)
+    expect(convergence(ends)).toEqual([])
+  })
 })

@@ -27,6 +27,7 @@ import {
 } from './informational.js'
 import { LastWords } from './last-words.js'
 import type { Phase1 } from './main-mode-states.js'
+import { MessageIds } from './message-ids.js'
 import { QUICK_MODE } from './quick-mode.js'
 import {
   type QuickModeContext,
@@ -38,8 +39,6 @@ import {
 
 /** Shortest lifetime of an IKE SA that a peer may set, in seconds. */
 const LIFE_FLOOR = 60
-/** An IKE SA is renewed when so much of its message IDs is used up. */
-const MESSAGE_IDS_PART = 0.75
 
 interface Exchange {
   readonly messageId: number
@@ -58,15 +57,14 @@ export interface Phase2Host {
 export class Phase2 {
   readonly phase1: Phase1
   readonly establishedAt: Millis
-  readonly hardAt: Millis
+  hardAt: Millis
   softAt: Millis | undefined
   path: Path
   private readonly host: Phase2Host
   private readonly owner: IkeSaOwner
   /** By message ID; bounded by exchangesPerSa and the number of children. */
   private readonly exchanges = new Map<number, Exchange>()
-  /** Message IDs that are used up, bounded by limits.messageIds: each is good for one exchange. */
-  private readonly messageIds = new Set<number>()
+  private readonly messageIds: MessageIds
   private dpd: DeadPeerDetection | undefined
   heardAt: Millis
   private keepaliveAt: Millis | undefined
@@ -89,6 +87,7 @@ export class Phase2 {
     this.hardAt = now + 1000 * life
     if (phase1.capabilities.dpd)
       this.dpd = new DeadPeerDetection(now, delay, owner.limits.dpdRetransmitMs, spiNumber(random(4)) >>> 1)
+    this.messageIds = new MessageIds(owner.limits.messageIds, random)
     this.lastWords = new LastWords(owner.limits.retransmitMs)
     if (phase1.nat.local) this.keepaliveAt = now + owner.limits.keepaliveMs
   }
@@ -128,7 +127,7 @@ export class Phase2 {
   /** Begins a Quick Mode, unless one is under way for the child. */
   negotiate(now: Millis, child: ChildConfig): void {
     if (this.negotiating(child)) return
-    const exchange: Exchange = { messageId: this.newMessageId(), state: { kind: 'IDLE' } }
+    const exchange: Exchange = { messageId: this.newMessageId(now), state: { kind: 'IDLE' } }
     this.exchanges.set(exchange.messageId, exchange)
     this.quickMode(now, exchange, { kind: 'BEGIN', child })
   }
@@ -143,7 +142,7 @@ export class Phase2 {
 
   checkAlive(now: Millis): void {
     const sequence = this.dpd?.asked ?? this.dpd?.check(now)
-    if (typeof sequence === 'number') this.askWith(sequence)
+    if (typeof sequence === 'number') this.askWith(now, sequence)
   }
 
   /** No more renewing and no more dead peer detection. */
@@ -155,7 +154,7 @@ export class Phase2 {
 
   /** Tells the peer that we no longer receive on SAs. @param needed the peer would send on them else */
   sendDelete(now: Millis, payload: PayloadInit, needed: boolean): void {
-    const message = this.inform([payload])
+    const message = this.inform(now, [payload])
     if (needed) this.lastWords.add(now, message)
   }
 
@@ -167,7 +166,7 @@ export class Phase2 {
     const { phase1 } = this
     const words = new LastWords(this.owner.limits.retransmitMs)
     if (tell) {
-      const message = this.inform([deletePayload(PROTOCOL.ISAKMP, [cookiePair(phase1.ci, phase1.cr)])])
+      const message = this.inform(now, [deletePayload(PROTOCOL.ISAKMP, [cookiePair(phase1.ci, phase1.cr)])])
       if (!this.isRetired) words.add(now, message)
     }
     for (const x of [...this.exchanges.values()]) this.quickMode(now, x, { kind: 'CANCEL' })
@@ -188,11 +187,16 @@ export class Phase2 {
     this.quickMode(now, exchange, { kind: 'MESSAGE', header, message, path })
   }
 
+  /** Whether a message of the peer's may begin an exchange with this ID; counted if not. */
+  private mayBegin(now: Millis, messageId: number): boolean {
+    const obstacle = this.messageIds.obstacle(messageId)
+    if (obstacle !== undefined) this.owner.refuse(now, obstacle)
+    return obstacle === undefined
+  }
+
   private firstOfQuickMode(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
     const { messageId } = header
-    if (this.messageIds.has(messageId)) return this.owner.refuse(now, 'message-id-reused')
-    if (this.messageIds.size >= this.owner.limits.messageIds)
-      return this.owner.refuse(now, 'message-id-limit')
+    if (!this.mayBegin(now, messageId)) return
     if (this.exchanges.size >= this.owner.limits.exchangesPerSa)
       return this.owner.refuse(now, 'exchange-limit')
     const exchange: Exchange = { messageId, state: { kind: 'IDLE' } }
@@ -241,7 +245,7 @@ export class Phase2 {
         if (e.authentic && 'message' in event) this.heard(now, event.path, x.messageId)
         this.owner.refuse(now, e.cause, e.error, e.fields)
         if (e.notify !== undefined)
-          this.inform([notifyPayload(e.notify.type, e.notify.protocol, e.notify.spi, e.notify.data)])
+          this.inform(now, [notifyPayload(e.notify.type, e.notify.protocol, e.notify.spi, e.notify.data)])
         return
       case 'count':
         return this.owner.env.count(e.counter)
@@ -274,9 +278,7 @@ export class Phase2 {
 
   /** An encrypted message of exchange type 5. @throws WireError */
   receiveInformational(now: Millis, path: Path, header: IkeHeader, message: Uint8Array): void {
-    if (this.messageIds.has(header.messageId)) return this.owner.refuse(now, 'message-id-reused')
-    if (this.messageIds.size >= this.owner.limits.messageIds)
-      return this.owner.refuse(now, 'message-id-limit')
+    if (!this.mayBegin(now, header.messageId)) return
     const information = openInformational(protectionOf(this.phase1), header, message)
     if (information === undefined) return this.owner.refuse(now, 'bad-hash')
     this.heard(now, path, header.messageId)
@@ -307,7 +309,7 @@ export class Phase2 {
       if (sequence === undefined || !equalOctets(n.spi, cookiePair(ci, cr)))
         return this.owner.refuse(now, 'bad-dpd')
       // An acknowledgement has done its work by being authentic and new: its message ID is good for one message.
-      if (n.type === NOTIFY.R_U_THERE) this.inform([dpdPayload(NOTIFY.R_U_THERE_ACK, ci, cr, sequence)])
+      if (n.type === NOTIFY.R_U_THERE) this.inform(now, [dpdPayload(NOTIFY.R_U_THERE_ACK, ci, cr, sequence)])
       return
     }
     if (!isErrorNotify(n.type)) return this.owner.env.count('ike.notify-ignored')
@@ -329,17 +331,17 @@ export class Phase2 {
     if (idle !== undefined) dpd.alive(now - idle)
     const sequence = dpd.due(now)
     if (sequence === 'dead') return this.owner.dead(now, this.host.sa)
-    if (sequence !== undefined) this.askWith(sequence)
+    if (sequence !== undefined) this.askWith(now, sequence)
   }
 
-  private askWith(sequence: number): void {
+  private askWith(now: Millis, sequence: number): void {
     const { ci, cr } = this.phase1
-    this.inform([dpdPayload(NOTIFY.R_U_THERE, ci, cr, sequence)])
+    this.inform(now, [dpdPayload(NOTIFY.R_U_THERE, ci, cr, sequence)])
   }
 
   /** Sends payloads in an Informational of their own. Returns the message. */
-  inform(payloads: readonly PayloadInit[]): Uint8Array {
-    const message = sealInformational(protectionOf(this.phase1), this.newMessageId(), payloads)
+  inform(now: Millis, payloads: readonly PayloadInit[]): Uint8Array {
+    const message = sealInformational(protectionOf(this.phase1), this.newMessageId(now), payloads)
     this.host.send(this.path, message)
     return message
   }
@@ -348,10 +350,14 @@ export class Phase2 {
   private heard(now: Millis, path: Path, messageId: number): void {
     this.dpd?.alive(now)
     this.heardAt = now
-    this.messageIds.add(messageId)
-    if (this.softAt !== undefined && this.messageIds.size > this.owner.limits.messageIds * MESSAGE_IDS_PART)
-      this.softAt = Math.min(this.softAt, now)
+    this.messageIds.heard(messageId)
+    this.countIds(now)
     this.follow(now, path)
+  }
+
+  private countIds(now: Millis): void {
+    if (this.softAt !== undefined && this.messageIds.runLow) this.softAt = Math.min(this.softAt, now)
+    if (this.messageIds.exhausted) this.hardAt = Math.min(this.hardAt, now)
   }
 
   /** Only a NAT changes a peer's address and port. */
@@ -361,11 +367,10 @@ export class Phase2 {
     this.owner.moved(now, this.host.sa)
   }
 
-  private newMessageId(): number {
-    for (;;) {
-      const id = spiNumber(this.owner.env.random(4))
-      if (id !== 0 && !this.exchanges.has(id) && !this.messageIds.has(id)) return id
-    }
+  private newMessageId(now: Millis): number {
+    const id = this.messageIds.take()
+    this.countIds(now)
+    return id
   }
 }
 

@@ -64,7 +64,7 @@ export const WISHES = {
     run: inside((e, now) => {
       const sa = saOf(e)
       for (let i = 0; i < 2; i++) {
-        const exchange = { messageId: sa.phase2.newMessageId(), state: { kind: 'IDLE' } }
+        const exchange = { messageId: sa.phase2.newMessageId(now), state: { kind: 'IDLE' } }
         sa.phase2.exchanges.set(exchange.messageId, exchange)
         sa.phase2.quickMode(now, exchange, { kind: 'BEGIN', child: peerOf(e).config.children[0]! })
       }
@@ -91,7 +91,7 @@ interface SaInside {
   readonly up: UpInside
   readonly phase2: {
     readonly exchanges: Map<number, unknown>
-    newMessageId(): number
+    newMessageId(now: number): number
     quickMode(now: number, exchange: unknown, event: unknown): void
   }
 }
