@@ -1,10 +1,12 @@
 import {
-  addressIn,
+  addressesInSet,
+  addressInSet,
   counted,
   familyIs,
   icmpv6TypeIn,
   inputDeviceIs,
   inputDeviceIsNot,
+  jump,
   laterFragment,
   markIs,
   type NftExpression,
@@ -15,7 +17,8 @@ import {
   selectorsMatch,
   verdict,
 } from '../net/nft-expressions.js'
-import type { NftChain, NftRule, NftTable } from '../net/nftables.js'
+import type { NftChain, NftRule, NftSet, NftTable } from '../net/nftables.js'
+import { mergedRanges } from '../wire/address-range.js'
 import { compareIp, type IpAddress } from '../wire/ip-address.js'
 import { formatSelector, type TrafficSelector } from '../wire/traffic-selector.js'
 import type { GatewayConfig, PeerSettings, PolicySettings } from './config/config.js'
@@ -37,37 +40,80 @@ const PRIORITY = -150
 /** Name of the table: one for each TUN device. */
 export const filterName = (tun: string): string => `sallyport-${tun}`
 
-/** The table of a configuration. */
+/** Addresses that some policy protects at the peers' side, by family, and the peers whose own are among them. */
+const PROTECTED = { 4: 'protected4', 16: 'protected6' } as const
+const PEERS = { 4: 'peers4', 16: 'peers6' } as const
+const FAMILIES = [4, 16] as const
+
+/**
+ * The table of a configuration. Most packets of a host concern no policy: they cost one look into a set, however many policies
+ * there are.
+ */
 export function failClosedTable(config: GatewayConfig): NftTable {
   const tun = config.tun.name
   const { policies } = config
+  const exposed = exposedPeers(config)
+  const sets = [...protectedAddresses(policies), ...peerAddresses(exposed)]
+  const has = (name: string): boolean => sets.some((set) => set.name === name)
+  const concerned = (
+    device: readonly NftExpression[],
+    end: 'source' | 'destination',
+    chain: string,
+  ): NftRule[] =>
+    FAMILIES.filter((octets) => has(PROTECTED[octets])).map((octets) => ({
+      comment: `addresses that are protected, ${familyName(octets)}`,
+      expressions: [
+        ...device,
+        ...familyIs(octets === 4 ? 4 : 6),
+        ...addressInSet(end, octets, PROTECTED[octets]),
+        jump(chain),
+      ],
+    }))
+  const cameIn = concerned(inputDeviceIsNot(tun), 'source', 'came-in')
+  const ownOut = concerned(outputDeviceIsNot(tun), 'destination', 'own-out')
+  const goesOut = concerned(outputDeviceIsNot(tun), 'destination', 'goes-out')
+  const own = ownPackets(config, exposed)
   const lo = 'loopback'
-  const inbound = drops(policies, (local, remote) => [
-    ...inputDeviceIsNot(tun),
-    ...selectorsMatch(remote, local),
-  ])
-  const fromThisHost = drops(policies, (local, remote) => [
-    ...outputDeviceIsNot(tun),
-    ...selectorsMatch(anyAddress(local), remote),
-  ])
-  const outbound = drops(policies, (local, remote) => [
-    ...outputDeviceIsNot(tun),
-    ...selectorsMatch(local, remote),
-  ])
-  const own = ownPackets(config)
   return {
     name: filterName(tun),
+    sets,
     chains: [
-      chain('input', [pass(lo, inputDeviceIs('lo')), ...packetsOfPeers(config), ...inbound]),
-      chain('forward', inbound),
-      chain('output', [pass(lo, outputDeviceIs('lo')), ...own, ...fromThisHost]),
+      { name: 'came-in', rules: drops(policies, (local, remote) => selectorsMatch(remote, local)) },
+      {
+        name: 'own-out',
+        rules: drops(policies, (local, remote) => selectorsMatch(anyAddress(local), remote)),
+      },
+      { name: 'goes-out', rules: drops(policies, selectorsMatch) },
+      chain('input', [pass(lo, inputDeviceIs('lo')), ...packetsOfPeers(exposed), ...cameIn]),
+      chain('forward', cameIn),
+      chain('output', [pass(lo, outputDeviceIs('lo')), ...own, ...ownOut]),
       // Behind `output` because a packet's device may change after it, and because forwarded packets come by here too.
-      chain('postrouting', [pass(lo, outputDeviceIs('lo')), ...own, ...outbound]),
+      chain('postrouting', [pass(lo, outputDeviceIs('lo')), ...own, ...goesOut]),
     ],
   }
 }
 
-type Hook = NftChain['hook']
+function protectedAddresses(policies: readonly PolicySettings[]): NftSet[] {
+  const all = policies.flatMap((p) => p.remoteTs)
+  return FAMILIES.flatMap((octets) => {
+    const ranges = mergedRanges(all.filter((ts) => ts.start.length === octets))
+    return ranges.length === 0 ? [] : [{ name: PROTECTED[octets], octets, ranges }]
+  })
+}
+
+/** Pairs of a peer's address and ours. */
+function peerAddresses(peers: readonly PeerSettings[]): NftSet[] {
+  return FAMILIES.flatMap((octets) => {
+    const pairs = peers
+      .filter((peer) => peer.remote.length === octets)
+      .map(({ remote, local }) => [remote, local] as const)
+    return pairs.length === 0 ? [] : [{ name: PEERS[octets], octets, pairs }]
+  })
+}
+
+const familyName = (octets: 4 | 16): string => (octets === 4 ? 'IPv4' : 'IPv6')
+
+type Hook = NonNullable<NftChain['hook']>
 
 const chain = (hook: Hook, rules: readonly NftRule[]): NftChain => ({
   name: hook,
@@ -103,33 +149,29 @@ const anyAddress = (ts: TrafficSelector): TrafficSelector => ({
 })
 
 /** Where underlay addresses are protected themselves: what this host must be able to send to them in the clear. */
-function ownPackets(config: GatewayConfig): NftRule[] {
-  const peers = exposedPeers(config)
-  if (peers.length === 0) return []
+function ownPackets(config: GatewayConfig, exposed: readonly PeerSettings[]): NftRule[] {
+  if (exposed.length === 0) return []
   return [
-    ...neighbourDiscovery(peers),
+    ...neighbourDiscovery(exposed),
     pass('packets of the gateway itself', markIs(config.dataplane.fwmark)),
   ]
 }
 
 /** Where underlay addresses are protected themselves: what may come from them in the clear. */
-function packetsOfPeers(config: GatewayConfig): NftRule[] {
-  const peers = exposedPeers(config)
+function packetsOfPeers(exposed: readonly PeerSettings[]): NftRule[] {
+  const families = FAMILIES.filter((octets) => exposed.some((peer) => peer.remote.length === octets))
   return [
-    ...neighbourDiscovery(peers),
-    ...peers.flatMap(({ name, local, remote }) => {
-      const from = [
-        ...familyIs(remote.length === 4 ? 4 : 6),
-        ...addressIn('source', remote, remote),
-        ...addressIn('destination', local, local),
-      ]
+    ...neighbourDiscovery(exposed),
+    ...families.flatMap((octets) => {
+      const from = [...familyIs(octets === 4 ? 4 : 6), ...addressesInSet(octets, PEERS[octets])]
+      const of = `of peers, ${familyName(octets)}`
       return [
-        ...(remote.length === 16 ? [pass(`later fragments of ${name}`, [...from, ...laterFragment])] : []),
-        pass(`ESP of ${name}`, [...from, ...protocolIs(ESP)]),
-        pass(`AH of ${name}`, [...from, ...protocolIs(AH)]),
+        ...(octets === 16 ? [pass(`later fragments ${of}`, [...from, ...laterFragment])] : []),
+        pass(`ESP ${of}`, [...from, ...protocolIs(ESP)]),
+        pass(`AH ${of}`, [...from, ...protocolIs(AH)]),
         // A NAT may have changed the source port.
         ...IKE_PORTS.map((port) =>
-          pass(`UDP ${port} of ${name}`, [...from, ...protocolIs(UDP), ...portIn('destination', port, port)]),
+          pass(`UDP ${port} ${of}`, [...from, ...protocolIs(UDP), ...portIn('destination', port, port)]),
         ),
       ]
     }),

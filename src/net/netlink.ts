@@ -7,10 +7,13 @@ import {
   NETLINK_EXT_ACK,
   NETLINK_NETFILTER,
   NETLINK_ROUTE,
+  SO_SNDBUF,
+  SO_SNDBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_RAW,
   SOL_NETLINK,
+  SOL_SOCKET,
 } from '../ffi/constants.js'
 import { EACCES, EAFNOSUPPORT, EAGAIN, EINTR, EPERM, EPROTONOSUPPORT } from '../ffi/errno.js'
 import { POLL_EVENTS, POLLFD_LEN, POLLIN } from '../ffi/layout/pollfd.js'
@@ -36,8 +39,13 @@ import { systemError } from './system-error.js'
 const ANSWER_MS = 5_000
 /** The kernel's own bound of a dump's datagram is 32 KiB; answers to single requests are far shorter. */
 const RECEIVE_OCTETS = 65_536
-/** Octets of the messages that one batch may have; the socket's send buffer is the kernel's bound (208 KiB by default). */
-export const BATCH_OCTETS_MAX = 192 * 1024
+/**
+ * Octets of the messages that one batch may have: the packet filter of 4096 pairs of selectors. The kernel takes no more than the
+ * socket's send buffer has, which is asked for as far as it is needed.
+ */
+export const BATCH_OCTETS_MAX = 16 * 1024 * 1024
+/** What the kernel needs of the send buffer besides (net/netlink/af_netlink.c: 32 octets). */
+const SEND_BUFFER_REST = 4_096
 const NLM_F_ACK_TLVS = 0x200
 const NLM_F_CAPPED = 0x100
 const NLMSGERR_ATTR_MSG = 1
@@ -183,9 +191,25 @@ export class NetlinkSocket {
           'too many selectors',
       )
     this.sequence = (first + requests.length) >>> 0
+    this.makeRoom(what, octets.length + SEND_BUFFER_REST)
     const sent = libc().sendto(this.fd, octets, 0, kernelAddress())
     if (sent < 0) throw refusal(this.protocol, what, -sent)
     return first
+  }
+
+  private makeRoom(what: string, octets: number): void {
+    const c = libc()
+    if (c.getsockopt(this.fd, SOL_SOCKET, SO_SNDBUF) >= octets) return
+    if (c.setsockopt(this.fd, SOL_SOCKET, SO_SNDBUFFORCE, octets) < 0)
+      c.setsockopt(this.fd, SOL_SOCKET, SO_SNDBUF, octets)
+    const granted = c.getsockopt(this.fd, SOL_SOCKET, SO_SNDBUF)
+    if (granted >= octets) return
+    throw new SystemError(
+      'setsockopt',
+      0,
+      `cannot ${what}: it takes ${octets} octets of send buffer, and the kernel grants ${granted}. ${CAP_NET_ADMIN}, or raise the ` +
+        'sysctl net.core.wmem_max',
+    )
   }
 
   /** Throws away what is left of an earlier conversation, for instance the errors behind a batch's first. */

@@ -14,9 +14,12 @@ const EXPR_DATA = 2
 const DATA_VALUE = 1
 const DATA_VERDICT = 2
 const VERDICT_CODE = 1
+const VERDICT_CHAIN = 2
 
 const REGISTER_VERDICT = 0
 const REGISTER = 1
+/** The same memory in pieces of four octets, for what is put together. */
+const REGISTER_WORD = 8
 const CMP_SREG = 1
 const CMP_OP = 2
 const CMP_DATA = 3
@@ -50,10 +53,14 @@ const BITWISE_LEN = 3
 const BITWISE_MASK = 4
 const BITWISE_XOR = 5
 
+const LOOKUP_SET = 1
+const LOOKUP_SREG = 2
+
 const IMMEDIATE_DREG = 1
 const IMMEDIATE_DATA = 2
 const NF_DROP = 0
 const NF_ACCEPT = 1
+const NFT_JUMP = -3
 
 const NFPROTO_IPV4 = 2
 const NFPROTO_IPV6 = 10
@@ -78,9 +85,9 @@ const meta = (key: number): NftExpression =>
     [META_DREG, be32(REGISTER)],
   ])
 
-const payload = (base: number, offset: number, length: number): NftExpression =>
+const payload = (base: number, offset: number, length: number, register = REGISTER): NftExpression =>
   expression('payload', [
-    [PAYLOAD_DREG, be32(REGISTER)],
+    [PAYLOAD_DREG, be32(register)],
     [PAYLOAD_BASE, be32(base)],
     [PAYLOAD_OFFSET, be32(offset)],
     [PAYLOAD_LEN, be32(length)],
@@ -164,19 +171,40 @@ export const laterFragment: readonly NftExpression[] = [
 ]
 
 /** An address is in a range; the rule must have said familyIs before. */
-export function addressIn(
-  side: 'source' | 'destination',
-  first: Uint8Array,
-  last: Uint8Array,
-): NftExpression[] {
-  const v4 = first.length === 4
-  const offset = v4 ? (side === 'source' ? 12 : 16) : side === 'source' ? 8 : 24
+export function addressIn(side: End, first: Uint8Array, last: Uint8Array): NftExpression[] {
   const compared = between(first, last)
-  return compared.length === 0 ? [] : [payload(BASE_NETWORK, offset, first.length), ...compared]
+  return compared.length === 0 ? [] : [address(side, first.length), ...compared]
 }
 
+type End = 'source' | 'destination'
+
+/** @param octets of the address, which tell its family */
+function address(end: End, octets: number, register = REGISTER): NftExpression {
+  const offset = octets === 4 ? (end === 'source' ? 12 : 16) : end === 'source' ? 8 : 24
+  return payload(BASE_NETWORK, offset, octets, register)
+}
+
+const isIn = (set: string): NftExpression =>
+  expression('lookup', [
+    [LOOKUP_SET, cString(set)],
+    [LOOKUP_SREG, be32(REGISTER)],
+  ])
+
+/** An address is in a set of ranges of its family; the rule must have said familyIs before. */
+export const addressInSet = (end: End, octets: 4 | 16, set: string): NftExpression[] => [
+  address(end, octets),
+  isIn(set),
+]
+
+/** Source and destination together are in a set of pairs; the rule must have said familyIs before. */
+export const addressesInSet = (octets: 4 | 16, set: string): NftExpression[] => [
+  address('source', octets, REGISTER_WORD),
+  address('destination', octets, REGISTER_WORD + octets / 4),
+  isIn(set),
+]
+
 /** A port is in a range; the rule must have said protocolIs before. */
-export function portIn(side: 'source' | 'destination', first: number, last: number): NftExpression[] {
+export function portIn(side: End, first: number, last: number): NftExpression[] {
   const compared = between(be16(first), be16(last))
   return compared.length === 0 ? [] : [payload(BASE_TRANSPORT, side === 'source' ? 0 : 2, 2), ...compared]
 }
@@ -227,4 +255,22 @@ export const verdict = (to: 'accept' | 'drop'): NftExpression =>
   expression('immediate', [
     [IMMEDIATE_DREG, be32(REGISTER_VERDICT)],
     [IMMEDIATE_DATA, [[DATA_VERDICT, [[VERDICT_CODE, be32(to === 'accept' ? NF_ACCEPT : NF_DROP)]]]]],
+  ])
+
+/** Goes through the rules of another chain of the table, and on with the next one when none of them has a verdict. */
+export const jump = (chain: string): NftExpression =>
+  expression('immediate', [
+    [IMMEDIATE_DREG, be32(REGISTER_VERDICT)],
+    [
+      IMMEDIATE_DATA,
+      [
+        [
+          DATA_VERDICT,
+          [
+            [VERDICT_CODE, be32(NFT_JUMP)],
+            [VERDICT_CHAIN, cString(chain)],
+          ],
+        ],
+      ],
+    ],
   ])

@@ -1,4 +1,4 @@
-import { type IpAddress, lastAddress, type Prefix } from './ip-address.js'
+import { compareIp, type IpAddress, lastAddress, type Prefix } from './ip-address.js'
 
 /** The fewest blocks that make up the range, in ascending order; both ends belong to it. At most 2 x 128 of them. */
 export function rangePrefixes(start: IpAddress, end: IpAddress): Prefix[] {
@@ -12,6 +12,33 @@ export function rangePrefixes(start: IpAddress, end: IpAddress): Prefix[] {
     const prefix = { address: fromBigInt(at, start.length), length: Number(bits - size) }
     out.push(prefix)
     at = toBigInt(lastAddress(prefix)) + 1n
+  }
+  return out
+}
+
+/** The address behind this one; undefined behind the last of its family. */
+export function successor(ip: IpAddress): IpAddress | undefined {
+  const out = ip.slice()
+  for (let i = out.length - 1; i >= 0; i--) {
+    out[i] = out[i]! + 1
+    if (out[i] !== 0) return out
+  }
+  return undefined
+}
+
+export interface AddressRange {
+  readonly start: IpAddress
+  readonly end: IpAddress
+}
+
+/** The same addresses of one family in the fewest ranges, ascending; both ends of each belong to it. */
+export function mergedRanges(ranges: readonly AddressRange[]): AddressRange[] {
+  const out: AddressRange[] = []
+  for (const range of ranges.toSorted((a, b) => compareIp(a.start, b.start))) {
+    const before = out.at(-1)
+    const behind = before && successor(before.end)
+    if (before === undefined || (behind !== undefined && compareIp(behind, range.start) < 0)) out.push(range)
+    else if (compareIp(before.end, range.end) < 0) out.splice(-1, 1, { start: before.start, end: range.end })
   }
   return out
 }

@@ -37,7 +37,7 @@ export class PrivateNetns {
 
   /** Runs a command in the namespace that the thread is in. */
   run(command: string, ...args: string[]): string {
-    return execFileSync(command, args, { encoding: 'utf8' })
+    return execFileSync(command, args, { encoding: 'utf8', maxBuffer: 64 << 20 })
   }
 
   /** Goes back in, after `away`. */

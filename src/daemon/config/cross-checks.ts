@@ -1,5 +1,6 @@
 import { equalSecret } from '../../bytes/octets.js'
 import { formatIdentity, sameIdentity } from '../../ike/identity.js'
+import { POLICIES_MAX } from '../../ipsec/spd.js'
 import { formatIp, sameIp } from '../../wire/ip-address.js'
 import { formatSelector, selectorContains, selectorOf } from '../../wire/traffic-selector.js'
 import type { PolicySettings } from './config.js'
@@ -7,6 +8,9 @@ import type { ResolvedPeer } from './peers.js'
 import type { KeyPath } from './problems.js'
 import { overlapOf } from './selectors.js'
 import type { YamlSource } from './yaml-source.js'
+
+/** Pairs of a local and a remote selector, of all policies together: each has rules in the packet filter. */
+const SELECTOR_PAIRS_MAX = 4096
 
 /** What peers must not have in common, and what may not stand in each other's way. Problems are noted at the later one. */
 export function crossCheck(source: YamlSource, peers: readonly ResolvedPeer[]): void {
@@ -17,8 +21,21 @@ export function crossCheck(source: YamlSource, peers: readonly ResolvedPeer[]): 
       for (const policy of a.policies) refuseForeignUnderlay(source, policy, a, b)
     }
   for (const peer of peers) checkIdentities(source, peer)
+  checkNumbers(source, peers)
   checkOverlaps(source, peers)
   checkSpis(source, peers)
+}
+
+function checkNumbers(source: YamlSource, peers: readonly ResolvedPeer[]): void {
+  const policies = peers.flatMap((peer) => peer.policies)
+  const pairs = policies.reduce((sum, p) => sum + p.localTs.length * p.remoteTs.length, 0)
+  if (policies.length > POLICIES_MAX)
+    source.problem(['peers'], `${policies.length} children in all; at most ${POLICIES_MAX} are possible`)
+  if (pairs > SELECTOR_PAIRS_MAX)
+    source.problem(
+      ['peers'],
+      `${pairs} pairs of local and remote selectors in all; at most ${SELECTOR_PAIRS_MAX} are possible, write neighbouring addresses as blocks or ranges`,
+    )
 }
 
 function comparePeers(source: YamlSource, a: ResolvedPeer, b: ResolvedPeer): void {

@@ -54,9 +54,13 @@ describe('ordinary deployment', () => {
   test('no packet is exempt from the filter', () => {
     const { filter } = planNetwork(config({ peers: [ORDINARY] }), facts())
     expect(filter.name).toBe('sallyport-sally0')
-    const accepted = filter.chains.map((c) => c.rules.length - 2)
-    // Two selectors a chain, and loopback where there is any.
-    expect(accepted).toEqual([1, 0, 1, 1])
+    const rules = filter.chains.map((c): [string, number] => [c.name, c.rules.length])
+    // Two pairs of selectors, looked at for addresses that are among them; and loopback where there is any.
+    expect(Object.fromEntries(rules)).toEqual({
+      ...{ 'came-in': 2, 'own-out': 2, 'goes-out': 2 },
+      ...{ input: 1 + 1, forward: 1, output: 1 + 1, postrouting: 1 + 1 },
+    })
+    expect(filter.sets.map((set) => set.name)).toEqual(['protected4'])
   })
 
   test('the MTU is that of the narrowest path', () => {
@@ -96,17 +100,19 @@ describe('transparent deployment', () => {
     const plan = planNetwork(config({ peers: [peer] }), facts(['fd00::1']))
     expect(plan.rules.map((r) => r.family)).toEqual([6])
     expect(plan.loose).toEqual([])
-    const comments = plan.filter.chains[0]!.rules.map((r) => r.comment)
-    expect(comments).toEqual([
+    const comments = (name: string) =>
+      plan.filter.chains.find((c) => c.name === name)!.rules.map((r) => r.comment)
+    expect(comments('input')).toEqual([
       'loopback',
       'neighbour discovery',
-      'later fragments of p0',
-      'ESP of p0',
-      'AH of p0',
-      'UDP 500 of p0',
-      'UDP 4500 of p0',
-      'p0.c0: fd00::1/128 - fd00::/64',
+      'later fragments of peers, IPv6',
+      'ESP of peers, IPv6',
+      'AH of peers, IPv6',
+      'UDP 500 of peers, IPv6',
+      'UDP 4500 of peers, IPv6',
+      'addresses that are protected, IPv6',
     ])
+    expect(comments('came-in')).toEqual(['p0.c0: fd00::1/128 - fd00::/64'])
   })
 
   test('a child of one peer that covers another peer is transparent for both', () => {
