@@ -20,15 +20,13 @@ import {
 import type { NftChain, NftRule, NftSet, NftTable } from '../net/nftables.js'
 import { mergedRanges } from '../wire/address-range.js'
 import { compareIp, type IpAddress } from '../wire/ip-address.js'
+import { AH, ESP, UDP } from '../wire/ip-protocol.js'
 import { formatSelector, type TrafficSelector } from '../wire/traffic-selector.js'
 import type { GatewayConfig, PeerSettings, PolicySettings } from './config/config.js'
 
 // The packet filter that lets nothing protected pass unprotected, whatever the routes say and whether the daemon lives
 // or not. It only ever drops: what it accepts, other tables still judge.
 
-const ESP = 50
-const AH = 51
-const UDP = 17
 /** IKE, and IKE and ESP in UDP. */
 const IKE_PORTS = [500, 4500] as const
 /** Router and neighbour solicitation and advertisement (RFC 4861): the underlay does not work without them. */

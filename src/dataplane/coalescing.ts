@@ -1,6 +1,7 @@
 import { type SumKernel, sumKernel } from '../bytes/simd/sum-kernel.js'
 import type { Slab } from '../bytes/slab.js'
 import type { IoVectors } from '../net/types.js'
+import { ICMPV6, TCP, UDP } from '../wire/ip-protocol.js'
 import {
   VNET_GSO_TCPV4,
   VNET_GSO_TCPV6,
@@ -32,10 +33,6 @@ const FLOWS = 16
 export const SEGMENTS_MAX = 64
 /** An IPv4 total length is 16 bits. */
 const OCTETS_MAX = 65_535
-
-export const TCP = 6
-export const UDP = 17
-const ICMPV6 = 58
 
 /** Where the packets go. */
 export interface CoalescedSink {

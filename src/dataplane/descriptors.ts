@@ -4,15 +4,13 @@ import { openIcmpSocket, openLinkSocket, openRawSocket, openUdpSocket } from '..
 import { openPacketQueue, type PacketQueue } from '../net/packet-queue.js'
 import { type OpenTun, openTun, type TunOffload } from '../net/tun.js'
 import { steerTun } from '../net/tun-steering.js'
-import { ICMP, ICMPV6 } from '../wire/icmp.js'
 import { NAT_T_PORT } from '../wire/ike/header.js'
 import type { IpAddress } from '../wire/ip-address.js'
+import { AH, ESP, ICMP, ICMPV6, UDP } from '../wire/ip-protocol.js'
 import type { LaneOptions, SocketSpec } from './messages.js'
 
 // The TUN device and the sockets of all lanes.
 
-const ESP = 50
-const AH = 51
 /** Octets from the header to the SPI. */
 const SPI_AT = { [ESP]: 0, [AH]: 4 } as const
 /** Octets for ICMP messages that nobody has asked for. */
@@ -78,7 +76,7 @@ export function openDescriptors(options: DescriptorOptions): Descriptors {
         const linkFd = linkFds[lane]!
         const udp = keep(openUdp(options, local, count))
         const gso = offload.udpGso && udp.gso
-        list.push({ ...udp, kind: 'udp', protocol: 17, local, gso, linkFd: -1 })
+        list.push({ ...udp, kind: 'udp', protocol: UDP, local, gso, linkFd: -1 })
         // Bound in the order of their lanes; once is enough for all of them.
         if (count > 1 && lane === count - 1) steerUdp(udp.fd, count)
         for (const protocol of [ESP, AH] as const) {

@@ -27,10 +27,9 @@ import { NativeTunQueue } from '../net/tun-queue.js'
 import type { RxBatch, TunQueue } from '../net/types.js'
 import { Wakeup } from '../net/wakeup.js'
 import type { SaKey, SaSpec } from '../sadb/sa-spec.js'
-import { ESP } from '../wire/esp.js'
-import { ICMP, ICMPV6 } from '../wire/icmp.js'
 import { IKE_MESSAGE_MAX, NAT_T_PORT, NON_ESP_MARKER_LEN } from '../wire/ike/header.js'
 import type { IpAddress } from '../wire/ip-address.js'
+import { AH, ESP, ICMP, ICMPV6, TCP, UDP } from '../wire/ip-protocol.js'
 import { IPV4_TOTAL_MAX } from '../wire/ipv4.js'
 import { NATT, nattKind } from '../wire/udp.js'
 import { type Unreachable, unreachableV4, unreachableV6 } from '../wire/unreachable.js'
@@ -43,7 +42,7 @@ import {
   vnetGsoType,
   vnetNeedsChecksum,
 } from '../wire/virtio-net-hdr.js'
-import { coalescerHeaderRoom, SEGMENTS_MAX, TCP } from './coalescing.js'
+import { coalescerHeaderRoom, SEGMENTS_MAX } from './coalescing.js'
 import { C, Counters } from './counters.js'
 import { HandOver } from './hand-over.js'
 import { type FromLane, type LaneOptions, MAIL, type SocketSpec, type ToLane } from './messages.js'
@@ -675,7 +674,7 @@ export class Lane {
 
   private addOutbound(sa: OutboundSa): void {
     const { info, policy } = sa
-    const protocol = info.udp ? 17 : info.protocol === 'esp' ? 50 : 51
+    const protocol = info.udp ? UDP : info.protocol === 'esp' ? ESP : AH
     const receiver = this.receivers.find(
       ({ spec }) => spec.protocol === protocol && Buffer.compare(spec.local, info.local) === 0,
     )

@@ -2,10 +2,9 @@ import type { Slab } from '../bytes/slab.js'
 import { DROP } from '../ipsec/drop.js'
 import { mayBeTold, TOO_BIG_MAX, writeTooBig, writeTooBigV6 } from '../wire/icmp.js'
 import type { IpPacket } from '../wire/ip-packet.js'
+import { TCP, UDP } from '../wire/ip-protocol.js'
 import { IPV4_DF, ipv4Fragment } from '../wire/ipv4.js'
 
-const TCP = 6
-const UDP = 17
 const UDP_HEADER_LEN = 8
 /** RFC 8200 section 5: a smaller MTU cannot be told to IPv6, which the tunnel has to make up for (RFC 2473 section 7.1). */
 const IPV6_MTU_MIN = 1280

@@ -1,12 +1,11 @@
 import { type SumKernel, sumKernel } from '../bytes/simd/sum-kernel.js'
 import type { Slab } from '../bytes/slab.js'
+import { TCP, UDP } from '../wire/ip-protocol.js'
 
 // Generic segmentation offload for what enters the tunnel: one large packet of the TUN becomes packets that fit, the
 // way net/ipv4/tcp_offload.c and udp_offload.c cut them. Nothing is copied but headers: segment i's headers are laid
 // over the end of segment i-1's payload, which has been sealed (out of place) by then.
 
-const TCP = 6
-const UDP = 17
 const TCP_FIN = 0x01
 const TCP_PSH = 0x08
 const TCP_CWR = 0x80

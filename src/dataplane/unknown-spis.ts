@@ -1,7 +1,8 @@
 import type { SaProtocol } from '../sadb/sa-spec.js'
 import { ahSpi } from '../wire/ah.js'
-import { ESP, espSpi } from '../wire/esp.js'
+import { espSpi } from '../wire/esp.js'
 import { NAT_T_PORT } from '../wire/ike/header.js'
+import { ESP } from '../wire/ip-protocol.js'
 import { ipv4HeaderLength } from '../wire/ipv4.js'
 import type { FromLane, SocketSpec } from './messages.js'
 

@@ -1,8 +1,9 @@
 import { type SumKernel, sumKernel } from '../bytes/simd/sum-kernel.js'
 import type { Slab } from '../bytes/slab.js'
-import { AH, AH_FIXED_LEN, ahSpi } from '../wire/ah.js'
-import { ESP, ESP_HEADER_LEN, espSpi } from '../wire/esp.js'
+import { AH_FIXED_LEN, ahSpi } from '../wire/ah.js'
+import { ESP_HEADER_LEN, espSpi } from '../wire/esp.js'
 import { IpPacket } from '../wire/ip-packet.js'
+import { AH, ESP, IPIP, IPV6_IN_IP, NO_NEXT_HEADER, TCP, UDP } from '../wire/ip-protocol.js'
 import {
   IPV4_DESTINATION,
   IPV4_HEADER_LEN,
@@ -26,7 +27,6 @@ import {
   NATT,
   NATT_PORT,
   nattKind,
-  UDP,
   UDP_HEADER_LEN,
   udpDestinationPort,
   udpLength,
@@ -42,11 +42,6 @@ import type { InboundSa } from './sa.js'
 import type { Sad } from './sad.js'
 import { clampMss } from './tcp-mss.js'
 import { repairTransportChecksum } from './transport-checksum.js'
-
-const TCP = 6
-const NEXT_IPIP = 4
-const NEXT_IPV6 = 41
-const NEXT_NONE = 59
 
 /** Octets in front of what `openIpv6Payload` is given that it may write. */
 export const IPV6_PAYLOAD_HEAD_ROOM = IPV6_HEADER_LEN
@@ -297,7 +292,7 @@ export class Inbound {
     source: Uint8Array,
     sourceAt: number,
   ): number {
-    if (sa.nextHeader === NEXT_NONE) return this.dummy(sa)
+    if (sa.nextHeader === NO_NEXT_HEADER) return this.dummy(sa)
     const { local } = sa.info
     if (local.length === 16) {
       this.writeIpv6(at, n, sa.nextHeader, tos, source, sourceAt, local)
@@ -316,7 +311,7 @@ export class Inbound {
     payload: number,
     n: number,
   ): number {
-    if (sa.nextHeader === NEXT_NONE) return this.dummy(sa)
+    if (sa.nextHeader === NO_NEXT_HEADER) return this.dummy(sa)
     const b = this.slab.bytes
     const header = payload - headers
     b.copyWithin(header, at, at + headers)
@@ -330,11 +325,11 @@ export class Inbound {
 
   private tunnel(sa: InboundSa, at: number, available: number, outerTos: number): number {
     const next = sa.nextHeader
-    if (next === NEXT_NONE) return this.dummy(sa)
-    if (next !== NEXT_IPIP && next !== NEXT_IPV6) return this.refused(sa, DROP.BAD_NEXT_HEADER)
+    if (next === NO_NEXT_HEADER) return this.dummy(sa)
+    if (next !== IPIP && next !== IPV6_IN_IP) return this.refused(sa, DROP.BAD_NEXT_HEADER)
     const b = this.slab.bytes
     const { packet } = this
-    if (!packet.parse(b, at, available) || packet.version !== (next === NEXT_IPIP ? 4 : 6))
+    if (!packet.parse(b, at, available) || packet.version !== (next === IPIP ? 4 : 6))
       return this.refused(sa, DROP.MALFORMED_INNER)
     if (!this.selected(sa)) return this.refused(sa, DROP.SELECTOR_MISMATCH)
     let { tos } = packet

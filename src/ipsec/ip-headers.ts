@@ -1,5 +1,4 @@
-import { AH } from '../wire/ah.js'
-import { ESP } from '../wire/esp.js'
+import { AH, ESP, UDP } from '../wire/ip-protocol.js'
 import { ipv4HeaderLength } from '../wire/ipv4.js'
 import {
   DESTINATION_OPTIONS,
@@ -9,7 +8,6 @@ import {
   IPV6_HEADER_LEN,
   ROUTING,
 } from '../wire/ipv6.js'
-import { UDP } from '../wire/udp.js'
 import { DROP } from './drop.js'
 import { SAVED_HEADERS_MAX } from './scratch.js'
 

@@ -1,7 +1,7 @@
 import type { Slab } from '../bytes/slab.js'
-import { AH, ahHeaderLength } from '../wire/ah.js'
-import { ESP } from '../wire/esp.js'
+import { ahHeaderLength } from '../wire/ah.js'
 import { IpPacket } from '../wire/ip-packet.js'
+import { AH, ESP, IPIP, IPV6_IN_IP, NO_NEXT_HEADER, UDP } from '../wire/ip-protocol.js'
 import {
   IPV4_DF,
   IPV4_TOTAL_MAX,
@@ -14,7 +14,7 @@ import {
   writeIpv4Checksum,
 } from '../wire/ipv4.js'
 import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX, ipv6TrafficClass } from '../wire/ipv6.js'
-import { UDP, UDP_HEADER_LEN, writeUdpHeader } from '../wire/udp.js'
+import { UDP_HEADER_LEN, writeUdpHeader } from '../wire/udp.js'
 import { sealAh } from './ah.js'
 import { ACQUIRE, DROP } from './drop.js'
 import { espLength, sealEsp } from './esp.js'
@@ -23,12 +23,6 @@ import { headersLength, ipv6Insertion, nextHeaderAt } from './ip-headers.js'
 import type { OutboundSa } from './sa.js'
 import type { Sad } from './sad.js'
 import type { Spd } from './spd.js'
-
-/** Next header of an inner packet in tunnel mode. */
-const IPIP = 4
-const IPV6_IN_IP = 41
-/** Of a dummy packet. */
-const NO_NEXT_HEADER = 59
 
 export interface OutboundOptions {
   /** First IPv4 identification minus one, so that lanes need not start alike. Default 0. */

@@ -1,11 +1,10 @@
 import { fold, onesComplementSum } from '../bytes/checksum.js'
 import type { Slab } from '../bytes/slab.js'
 import type { SaSpec } from '../sadb/sa-spec.js'
-import { AH } from '../wire/ah.js'
-import { ESP } from '../wire/esp.js'
+import { AH, ESP, UDP } from '../wire/ip-protocol.js'
 import { IPV4_DF, IPV4_HEADER_LEN } from '../wire/ipv4.js'
 import { IPV6_HEADER_LEN } from '../wire/ipv6.js'
-import { UDP, UDP_HEADER_LEN, writeUdpHeader } from '../wire/udp.js'
+import { UDP_HEADER_LEN, writeUdpHeader } from '../wire/udp.js'
 
 /** Hop limit of what we send (RFC 4301 section 5.1.2.1: constructed, not copied). */
 export const OUTER_TTL = 64

@@ -1,10 +1,10 @@
 import { updateChecksum } from '../bytes/checksum.js'
 import type { IpPacket } from '../wire/ip-packet.js'
+import { TCP } from '../wire/ip-protocol.js'
 
 // The MSS of a TCP connection that goes through a tunnel is lowered to what fits: hosts behind the gateways cannot know what
 // protection costs, and the ICMP messages that would tell them are often filtered.
 
-const TCP = 6
 const TCP_HEADER_LEN = 20
 const SYN = 0x02
 const OPTION_END = 0

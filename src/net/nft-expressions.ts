@@ -1,4 +1,6 @@
 import { compareIp } from '../wire/ip-address.js'
+import { ICMP, ICMPV6 } from '../wire/ip-protocol.js'
+import { FRAGMENT } from '../wire/ipv6.js'
 import type { TrafficSelector } from '../wire/traffic-selector.js'
 import { type Attribute, be32, cString } from './netlink-message.js'
 
@@ -64,11 +66,8 @@ const NFT_JUMP = -3
 
 const NFPROTO_IPV4 = 2
 const NFPROTO_IPV6 = 10
-const IPV6_FRAGMENT = 44
 /** Device names are compared with all of IFNAMSIZ. */
 const IFNAME_LEN = 16
-const ICMP = 1
-const ICMPV6 = 58
 
 const be16 = (value: number): Uint8Array => Uint8Array.of(value >>> 8, value & 0xff)
 
@@ -156,7 +155,7 @@ export const protocolIs = (protocol: number): NftExpression[] => [
 export const laterFragment: readonly NftExpression[] = [
   expression('exthdr', [
     [EXTHDR_DREG, be32(REGISTER)],
-    [EXTHDR_TYPE, Uint8Array.of(IPV6_FRAGMENT)],
+    [EXTHDR_TYPE, Uint8Array.of(FRAGMENT)],
     [EXTHDR_OFFSET, be32(2)],
     [EXTHDR_LEN, be32(2)],
   ]),

@@ -2,6 +2,7 @@ import { BPF_PROG_LOAD, BPF_PROG_TYPE_SOCKET_FILTER } from '../ffi/constants.js'
 import { TUNSETSTEERINGEBPF } from '../ffi/layout/ifreq.js'
 import { libc } from '../ffi/libc.js'
 import { NativeMemory, setWord64 } from '../ffi/native-memory.js'
+import { TCP } from '../wire/ip-protocol.js'
 
 // Which queue of a TUN device a packet goes to. By itself the kernel moves a flow to the queue that its answers were last
 // written to, and forgets that after three seconds: with every move packets could overtake each other. So the device gets a
@@ -38,7 +39,6 @@ const JUMP_IF = (d: number, k: number, over: number): Instruction => [0x15, reg(
 const JUMP = (over: number): Instruction => [0x05, 0, over, 0]
 const EXIT: Instruction = [0x95, 0, 0, 0]
 
-const TCP = 6
 /** An odd number without pattern (Knuth's multiplicative hash): the upper bits of a product depend on all bits. */
 const GOLDEN = 0x9e37_79b1 | 0
 

@@ -1,10 +1,11 @@
 import { headersLength, ipv6FindIpsec, nextHeaderAt } from '../ipsec/ip-headers.js'
 import type { SaProtocol } from '../sadb/sa-spec.js'
-import { AH, AH_FIXED_LEN, ahSpi } from '../wire/ah.js'
-import { ESP, ESP_HEADER_LEN, espSpi } from '../wire/esp.js'
+import { AH_FIXED_LEN, ahSpi } from '../wire/ah.js'
+import { ESP_HEADER_LEN, espSpi } from '../wire/esp.js'
+import { AH, ESP, UDP } from '../wire/ip-protocol.js'
 import { IPV4_DESTINATION, IPV4_SOURCE, ipVersion, ipv4HeaderLength } from '../wire/ipv4.js'
 import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js'
-import { UDP, UDP_HEADER_LEN, udpDestinationPort, udpSourcePort } from '../wire/udp.js'
+import { UDP_HEADER_LEN, udpDestinationPort, udpSourcePort } from '../wire/udp.js'
 
 /** What names the SA of a packet, read before it is opened. */
 export interface IpsecPeek {

@@ -3,7 +3,6 @@
 //
 //  | next header | payload length | reserved (2) | SPI (4) | sequence number, low half (4) | ICV and its padding |
 
-export const AH = 51
 /** What stands before the ICV. */
 export const AH_FIXED_LEN = 12
 

@@ -2,7 +2,6 @@
 //
 //  | SPI (4) | sequence number, low half (4) | IV | payload, padding 1 2 3 ..., pad length, next header | ICV |
 
-export const ESP = 50
 export const ESP_HEADER_LEN = 8
 /** Pad length and next header. */
 export const ESP_TRAILER_LEN = 2

@@ -1,5 +1,6 @@
 import { onesComplementSum } from '../bytes/checksum.js'
 import type { IpPacket } from './ip-packet.js'
+import { ICMP, ICMPV6 } from './ip-protocol.js'
 import { IPV4_DESTINATION, IPV4_HEADER_LEN, IPV4_SOURCE, putU16, writeIpv4Checksum } from './ipv4.js'
 import { IPV6_DESTINATION, IPV6_HEADER_LEN, IPV6_SOURCE } from './ipv6.js'
 
@@ -8,8 +9,6 @@ import { IPV6_DESTINATION, IPV6_HEADER_LEN, IPV6_SOURCE } from './ipv6.js'
 //
 //  | type | code | checksum (2) | ICMP: unused (2), MTU (2); ICMPv6: MTU (4) | the packet that was too big, as far as it fits |
 
-export const ICMP = 1
-export const ICMPV6 = 58
 export const ICMP_HEADER_LEN = 8
 const UNREACHABLE = 3
 const FRAGMENTATION_NEEDED = 4

@@ -1,3 +1,4 @@
+import { DCCP, ICMP, ICMPV6, MOBILITY, SCTP, TCP, UDP, UDP_LITE } from './ip-protocol.js'
 import {
   IPV4_DESTINATION,
   IPV4_HEADER_LEN,
@@ -26,15 +27,6 @@ import {
 export const PORT_NONE = -1
 /** The protocol has no port of this end at all: every selector matches (the receiver's end of ICMP). */
 export const PORT_IGNORED = -2
-
-const ICMP = 1
-const TCP = 6
-const UDP = 17
-const DCCP = 33
-const ICMPV6 = 58
-const SCTP = 132
-const MOBILITY = 135
-const UDP_LITE = 136
 
 /**
  * What policy needs to know of an IPv4 or IPv6 packet, filled by `parse`. One object serves any number of packets, one

@@ -4,7 +4,7 @@ import { putU16 } from './ipv4.js'
 //
 //  | source port (2) | destination port (2) | length (2) | checksum (2) |
 
-export const UDP = 17
+export { UDP } from './ip-protocol.js'
 export const UDP_HEADER_LEN = 8
 /** Port of encapsulated ESP and of IKE behind a NAT (RFC 3948 section 2). */
 export const NATT_PORT = 4500

@@ -1,11 +1,10 @@
 import { onesComplementSum } from '../bytes/checksum.js'
-import { AH } from './ah.js'
-import { ESP } from './esp.js'
 import { ICMP_HEADER_LEN } from './icmp.js'
 import type { IpAddress } from './ip-address.js'
+import { AH, ESP, UDP } from './ip-protocol.js'
 import { IPV4_DESTINATION, IPV4_HEADER_LEN, IPV4_SOURCE, ipVersion, ipv4HeaderLength } from './ipv4.js'
 import { IPV6_DESTINATION, IPV6_HEADER_LEN } from './ipv6.js'
-import { UDP, udpDestinationPort } from './udp.js'
+import { udpDestinationPort } from './udp.js'
 
 // "Destination unreachable" about what this host has sent to a peer: ICMP type 3 (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812
 // section 5.2.7.1) and ICMPv6 types 1 and 4 (RFC 4443 sections 3.1 and 3.4). Anybody can send such a message.

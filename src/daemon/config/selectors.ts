@@ -1,12 +1,19 @@
 import { compareIp, parsePrefix } from '../../wire/ip-address.js'
+import { ICMP, ICMPV6, SCTP, TCP, UDP } from '../../wire/ip-protocol.js'
 import { selectorOf, type TrafficSelector } from '../../wire/traffic-selector.js'
 
 export const SELECTOR_EXPECTED =
   'an address block such as 10.88.2.0/24, with a protocol and port where it is limited: 10.88.2.1/32[tcp/8002]'
 
-const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, ipv6icmp: 58, sctp: 132 }
+const PROTOCOLS: Readonly<Record<string, number>> = {
+  icmp: ICMP,
+  tcp: TCP,
+  udp: UDP,
+  ipv6icmp: ICMPV6,
+  sctp: SCTP,
+}
 /** Protocols whose packets have ports where RFC 4301 section 4.4.1.1 looks for them. */
-const PORTED: ReadonlySet<number> = new Set([6, 17, 132])
+const PORTED: ReadonlySet<number> = new Set([TCP, UDP, SCTP])
 
 /** Reads "10.0.0.0/24", "10.0.0.1/32[tcp]", "10.0.0.1/32[6/22]". Undefined when malformed. */
 export function parseSelector(text: string): TrafficSelector | undefined {

@@ -5,9 +5,10 @@ import { PathMtus } from '../../../src/ipsec/path-mtu.js'
 import { createOutboundSa } from '../../../src/ipsec/sa.js'
 import { Sad } from '../../../src/ipsec/sad.js'
 import { clampMss } from '../../../src/ipsec/tcp-mss.js'
-import { ICMP, mayBeTold, TOO_BIG_MAX, writeTooBig, writeTooBigV6 } from '../../../src/wire/icmp.js'
+import { mayBeTold, TOO_BIG_MAX, writeTooBig, writeTooBigV6 } from '../../../src/wire/icmp.js'
 import { formatIp } from '../../../src/wire/ip-address.js'
 import { IpPacket, PORT_IGNORED, PORT_NONE } from '../../../src/wire/ip-packet.js'
+import { ICMP } from '../../../src/wire/ip-protocol.js'
 import { NATT, nattKind } from '../../../src/wire/udp.js'
 import {
   VNET_HDR_LEN,
