@@ -1,3 +1,4 @@
+import { EAGAIN, EINVAL, EIO, EMSGSIZE, ENOBUFS } from '../ffi/errno.js'
 import type { PacketSocket, TxBatch } from '../net/types.js'
 import { FaultCount } from './offload-watch.js'
 
@@ -8,12 +9,6 @@ const GSO_OCTETS_MAX = 65_507
 export const TX_MESSAGES = 64
 /** How often a full socket buffer is asked again before its packets are dropped. */
 const RETRIES = 16
-
-const EAGAIN = 11
-const EINVAL = 22
-const EIO = 5
-const ENOBUFS = 105
-const EMSGSIZE = 90
 
 /** What a queue tells its lane. */
 export interface TxListener {
