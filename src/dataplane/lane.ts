@@ -42,6 +42,7 @@ import {
   vnetGsoType,
   vnetNeedsChecksum,
 } from '../wire/virtio-net-hdr.js'
+import { Budget } from './budget.js'
 import { coalescerHeaderRoom, SEGMENTS_MAX } from './coalescing.js'
 import { C, Counters } from './counters.js'
 import { HandOver } from './hand-over.js'
@@ -84,11 +85,11 @@ const HEAD_ROOM = 64
 /** Inner packets of UDP-encapsulated transport mode, of one batch: the kernel joins at most 64 datagrams a slot. */
 const REBUILD_ROOM = SLOTS * (SLOT + 64 * REBUILD_SLACK)
 /** IKE messages handed to the main thread each HOUSEKEEPING_MS; more are dropped and counted. */
-const IKE_BUDGET = 256
+const IKE_MESSAGES = 256
 /** ICMP messages looked at in the same time. */
-const ICMP_BUDGET = 64
+const ICMP_MESSAGES = 64
 /** Of them, those about a peer that cannot be reached, which are handed to the main thread. */
-const UNREACHABLE_BUDGET = 4
+const UNREACHABLE = 4
 const HOUSEKEEPING_MS = 100
 /** Octets that a dummy packet seems to have inside: a bare TCP acknowledgement, and what every path carries. */
 const DUMMY_MIN = 40
@@ -158,11 +159,11 @@ export class Lane {
   private readonly outBase: number
   private out: number
   private nowMs = 0
-  private ikeLeft = IKE_BUDGET
-  private icmpLeft = ICMP_BUDGET
+  private readonly ikeMessages = new Budget(IKE_MESSAGES)
+  private readonly icmpMessages = new Budget(ICMP_MESSAGES)
   private readonly unknownSpis: UnknownSpis
   private readonly peers: PeerWatch
-  private unreachableLeft = UNREACHABLE_BUDGET
+  private readonly unreachable = new Budget(UNREACHABLE)
   private dummiesAt = 0
   /** Dummy packets are to be sent without being woken. */
   private shaping = false
@@ -504,8 +505,7 @@ export class Lane {
   }
 
   private fromIcmp({ protocol }: SocketSpec, at: number, length: number): void {
-    if (this.icmpLeft === 0) return this.drop(DROP.ICMP_IGNORED)
-    this.icmpLeft--
+    if (!this.icmpMessages.take()) return this.drop(DROP.ICMP_IGNORED)
     const b = this.slab.bytes
     const gone = protocol === ICMP ? unreachableV4(b, at, length) : unreachableV6(b, at, length)
     if (gone !== undefined) return this.toldUnreachable(gone)
@@ -519,9 +519,7 @@ export class Lane {
 
   /** A word for the operator, and nothing else. Every lane hears it: one tells. */
   private toldUnreachable(gone: Unreachable): void {
-    if (!this.countsIcmp || this.unreachableLeft === 0) return
-    this.unreachableLeft--
-    this.post({ op: 'unreachable', ...gone })
+    if (this.countsIcmp && this.unreachable.take()) this.post({ op: 'unreachable', ...gone })
   }
 
   private pathsChanged(): void {
@@ -579,9 +577,8 @@ export class Lane {
   }
 
   private forwardIke({ spec, rx }: Receiver, slot: number, at: number, length: number): void {
-    if (this.ikeLeft === 0 || length > NON_ESP_MARKER_LEN + IKE_MESSAGE_MAX)
+    if (length > NON_ESP_MARKER_LEN + IKE_MESSAGE_MAX || !this.ikeMessages.take())
       return this.drop(DROP.IKE_OVERLOAD)
-    this.ikeLeft--
     this.counters.add(C.ikeForwarded, 1)
     this.post({
       op: 'ike',
@@ -757,11 +754,11 @@ export class Lane {
   }
 
   private housekeeping(): void {
-    this.ikeLeft = IKE_BUDGET
-    this.icmpLeft = ICMP_BUDGET
+    this.ikeMessages.refill()
+    this.icmpMessages.refill()
     this.unknownSpis.refill()
     this.peers.refill()
-    this.unreachableLeft = UNREACHABLE_BUDGET
+    this.unreachable.refill()
     this.oversize.refill()
     if (this.pathMtus.expire(this.nowMs)) this.pathsChanged()
     const expired = this.pending.expire(this.nowMs)

@@ -4,12 +4,13 @@ import { mayBeTold, TOO_BIG_MAX, writeTooBig, writeTooBigV6 } from '../wire/icmp
 import type { IpPacket } from '../wire/ip-packet.js'
 import { TCP, UDP } from '../wire/ip-protocol.js'
 import { IPV4_DF, ipv4Fragment } from '../wire/ipv4.js'
+import { Budget } from './budget.js'
 
 const UDP_HEADER_LEN = 8
 /** RFC 8200 section 5: a smaller MTU cannot be told to IPv6, which the tunnel has to make up for (RFC 2473 section 7.1). */
 const IPV6_MTU_MIN = 1280
-/** Messages to senders in one span of housekeeping. */
-const TELL_BUDGET = 32
+/** Messages to senders in each span of housekeeping. */
+const MESSAGES = 32
 
 /** What `judge` says besides a segment size: cut it, as IPv4 fragments, before it is protected. */
 export const FRAGMENT = -128
@@ -22,7 +23,7 @@ export class Oversize {
   private readonly slab: Slab
   private readonly at: number
   private readonly write: (at: number, length: number) => void
-  private left = TELL_BUDGET
+  private readonly messages = new Budget(MESSAGES)
 
   /**
    * @param at OVERSIZE_ROOM octets of the slab that this object owns
@@ -63,8 +64,7 @@ export class Oversize {
 
   private tell(at: number, p: IpPacket, mtu: number): void {
     const b = this.slab.bytes
-    if (this.left === 0 || !mayBeTold(b, at, p)) return
-    this.left--
+    if (!mayBeTold(b, at, p) || !this.messages.take()) return
     const n =
       p.version === 4
         ? writeTooBig(b, this.at, at, p.length, mtu)
@@ -72,8 +72,7 @@ export class Oversize {
     this.write(this.at, n)
   }
 
-  /** To be called some times a second. */
   refill(): void {
-    this.left = TELL_BUDGET
+    this.messages.refill()
   }
 }

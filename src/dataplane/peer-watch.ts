@@ -1,16 +1,17 @@
 import type { InboundSa } from '../ipsec/sa.js'
 import { espSequence } from '../wire/esp.js'
+import { Budget } from './budget.js'
 import type { FromLane } from './messages.js'
 
-/** Movements told of in each housekeeping interval; what is beyond it is noticed with a later packet. */
-const BUDGET = 8
+/** Movements told of in each span of housekeeping; what is beyond it is noticed with a later packet. */
+const MOVEMENTS = 8
 
 /**
  * Notices when the packets of an SA in UDP come from another address or port: a NAT has moved the peer (RFC 7296 section 2.23). Whether it
  * is followed is for key management to say.
  */
 export class PeerWatch {
-  private left = BUDGET
+  private readonly movements = new Budget(MOVEMENTS)
   private readonly post: (message: FromLane) => void
 
   constructor(post: (message: FromLane) => void) {
@@ -18,7 +19,7 @@ export class PeerWatch {
   }
 
   refill(): void {
-    this.left = BUDGET
+    this.movements.refill()
   }
 
   /**
@@ -34,9 +35,8 @@ export class PeerWatch {
     sourceAt: number,
     port: number,
   ): void {
-    if (sa.isFrom(source, sourceAt, port) || this.left === 0 || espSequence(b, esp) !== sa.replay.topLow)
-      return
-    this.left--
+    if (sa.isFrom(source, sourceAt, port) || espSequence(b, esp) !== sa.replay.topLow) return
+    if (!this.movements.take()) return
     sa.nowFrom(source, sourceAt, port)
     const remote = source.slice(sourceAt, sourceAt + sa.info.remote.length)
     this.post({ op: 'packetFrom', key: sa.key, remote, remotePort: port })

@@ -4,14 +4,15 @@ import { espSpi } from '../wire/esp.js'
 import { NAT_T_PORT } from '../wire/ike/header.js'
 import { ESP } from '../wire/ip-protocol.js'
 import { ipv4HeaderLength } from '../wire/ipv4.js'
+import { Budget } from './budget.js'
 import type { FromLane, SocketSpec } from './messages.js'
 
-/** Packets told of in each housekeeping interval: a peer that has not noticed our restart sends far more. */
-const BUDGET = 2
+/** Packets told of in each span of housekeeping: a peer that has not noticed our restart sends far more. */
+const PACKETS = 2
 
 /** Tells the main thread of packets on SPIs that a lane does not know. What is beyond the budget costs a comparison. */
 export class UnknownSpis {
-  private left = BUDGET
+  private readonly packets = new Budget(PACKETS)
   private readonly post: (message: FromLane) => void
 
   constructor(post: (message: FromLane) => void) {
@@ -19,7 +20,7 @@ export class UnknownSpis {
   }
 
   refill(): void {
-    this.left = BUDGET
+    this.packets.refill()
   }
 
   /**
@@ -34,8 +35,7 @@ export class UnknownSpis {
     sourceAt: number,
     port: number,
   ): void {
-    if (this.left === 0) return
-    this.left--
+    if (!this.packets.take()) return
     const raw = spec.kind === 'raw'
     const from = raw && spec.family === 4 ? at + ipv4HeaderLength(b, at) : at
     const protocol: SaProtocol = !raw || spec.protocol === ESP ? 'esp' : 'ah'
