@@ -1,3 +1,4 @@
+import { onesComplementSum } from '../../../src/bytes/checksum.js'
 import { fromHex } from '../../../src/bytes/octets.js'
 import { plainSlab, SCRATCH_LEN, type Slab } from '../../../src/bytes/slab.js'
 import { DROP, type DropName } from '../../../src/ipsec/drop.js'
@@ -225,4 +226,22 @@ export function ipv4HeaderChecksum(h: Buffer): number {
   for (let i = 0; i < h.length; i += 2) sum += i === 10 ? 0 : h.readUInt16BE(i)
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
   return ~sum & 0xffff
+}
+
+/** What a router sends back about a packet that was sent, `quoted` octets of it. */
+export function tooBig(packet: Uint8Array, mtu: number, quoted = packet.length): Buffer {
+  const v6 = packet[0]! >>> 4 === 6
+  const icmp = Buffer.alloc(8)
+  icmp[0] = v6 ? 2 : 3
+  icmp[1] = v6 ? 0 : 4
+  if (v6) icmp.writeUInt32BE(mtu, 4)
+  else icmp.writeUInt16BE(mtu, 6)
+  const message = Buffer.concat([icmp, packet.subarray(0, quoted)])
+  if (v6) return message
+  message.writeUInt16BE(~onesComplementSum(message, 0, message.length, 0) & 0xffff, 2)
+  const h = Buffer.alloc(20)
+  h[0] = 0x45
+  h.writeUInt16BE(20 + message.length, 2)
+  h[9] = 1
+  return Buffer.concat([h, message])
 }

@@ -1,32 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { onesComplementSum } from '../../../src/bytes/checksum.js'
 import { DROP } from '../../../src/ipsec/drop.js'
 import { innerMtu } from '../../../src/ipsec/overhead.js'
 import { mergePaths, PathMtus } from '../../../src/ipsec/path-mtu.js'
-import { ip, type Pair, pair, put, saSpec, udpPacket } from './fixtures.js'
+import { ip, type Pair, pair, put, saSpec, tooBig, udpPacket } from './fixtures.js'
 
 const V6 = { local: ip('2001:db8::1'), remote: ip('2001:db8::2') }
 const AT = 40_000
 const SRC = 2_000
 const DST = 10_000
-
-/** What a router sends back about a packet that was sent, `quoted` octets of it. */
-function tooBig(packet: Uint8Array, mtu: number, quoted = packet.length): Buffer {
-  const v6 = packet[0]! >>> 4 === 6
-  const icmp = Buffer.alloc(8)
-  icmp[0] = v6 ? 2 : 3
-  icmp[1] = v6 ? 0 : 4
-  if (v6) icmp.writeUInt32BE(mtu, 4)
-  else icmp.writeUInt16BE(mtu, 6)
-  const message = Buffer.concat([icmp, packet.subarray(0, quoted)])
-  if (v6) return message
-  message.writeUInt16BE(~onesComplementSum(message, 0, message.length, 0) & 0xffff, 2)
-  const ip = Buffer.alloc(20)
-  ip[0] = 0x45
-  ip.writeUInt16BE(20 + message.length, 2)
-  ip[9] = 1
-  return Buffer.concat([ip, message])
-}
 
 interface Scene {
   readonly p: Pair
