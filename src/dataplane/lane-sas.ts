@@ -3,7 +3,7 @@ import { wipe } from '../bytes/octets.js'
 import type { Slab } from '../bytes/slab.js'
 import type { CryptoEngine } from '../crypto/types.js'
 import type { Burst } from '../ipsec/burst.js'
-import { createInboundSa, createOutboundSa, type OutboundSa } from '../ipsec/sa.js'
+import { createInboundSa, createOutboundSa, type InboundSa, type OutboundSa } from '../ipsec/sa.js'
 import { SA_CELLS } from '../ipsec/sa-use.js'
 import type { Sad } from '../ipsec/sad.js'
 import type { Spd } from '../ipsec/spd.js'
@@ -45,7 +45,7 @@ export class LaneSas {
    * @param spec its keys are wiped @param slot of the counters
    */
   add(spec: SaSpec, slot: number, nowMs: number): void {
-    const { sad, spd, engines, burst, fit, post } = this.options
+    const { spd, engines, burst, post } = this.options
     const from = this.counters.saBase(slot)
     const handling = spd.handling(spec.policy)
     const use = {
@@ -56,9 +56,8 @@ export class LaneSas {
       ...(handling && { handling }),
     }
     try {
-      if (spec.direction === 'inbound') sad.addInbound(createInboundSa(spec, engines, this.slab, use))
+      if (spec.direction === 'inbound') this.addInbound(createInboundSa(spec, engines, this.slab, use))
       else this.addOutbound(createOutboundSa(spec, engines, this.slab, use))
-      fit.refit()
     } catch (error) {
       const { direction, protocol, spi, policy } = spec
       const key = { direction, protocol, spi, policy }
@@ -66,6 +65,12 @@ export class LaneSas {
     } finally {
       wipe(spec.encryption?.key, spec.integrity?.key)
     }
+  }
+
+  private addInbound(sa: InboundSa): void {
+    const { sad, fit } = this.options
+    sad.addInbound(sa)
+    fit.refit()
   }
 
   private addOutbound(sa: OutboundSa): void {
@@ -89,6 +94,8 @@ export class LaneSas {
     sad.addOutbound(sa)
     if (old) wayOut.routes.delete(old)
     wayOut.routes.set(sa, { queue: from.queue, destination, whole: from.spec.kind === 'raw' })
+    // Before anything leaves by it: padding and the MSS of connections depend on what fits.
+    fit.refit()
     wayOut.release(policy)
   }
 

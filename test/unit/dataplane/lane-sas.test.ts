@@ -155,3 +155,14 @@ test('the end of a lifetime is told', () => {
   sas.expire(12_000)
   expect(told).toEqual([expect.objectContaining({ op: 'expire' })])
 })
+
+test('what has waited is padded to the size that every later packet has', () => {
+  const { sas, fit, sent, come } = scene({ tfc: 'mtu' })
+  fit.mtus(1400, [])
+  come(100)
+  come(700)
+  sas.add(spec(), 0, 0)
+  come(40)
+  expect(sent).toHaveLength(3)
+  expect(new Set(sent.map(({ length }) => length)).size).toBe(1)
+})
