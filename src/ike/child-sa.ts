@@ -17,6 +17,8 @@ export interface AgreedChild {
   readonly mode: SaMode
   /** The peer asked for transport mode and got a tunnel. */
   readonly modeDeclined?: true
+  /** The peer takes no padding against traffic analysis (RFC 7296 section 1.3.1). */
+  readonly noTfc?: true
   readonly udp: boolean
   /** Host order. The inbound one is ours, the outbound one the peer's. */
   readonly inboundSpi: number

@@ -84,5 +84,6 @@ export function specOf(
     localTs: a.localTs,
     remoteTs: a.remoteTs,
     lifetime,
+    ...(a.noTfc && direction === 'outbound' && { tfc: false }),
   }
 }

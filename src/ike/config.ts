@@ -73,6 +73,8 @@ export interface ChildConfig {
   readonly localTs: readonly TrafficSelector[]
   readonly remoteTs: readonly TrafficSelector[]
   readonly replayWindow: number
+  /** Its packets are padded against traffic analysis (RFC 4303 section 2.7), if the peer takes that. */
+  readonly pads?: true
   /** Hard limits; the soft ones are derived with jitter by whoever negotiates. */
   readonly lifetime: SaLifetime
   /** `start`: negotiate at once; `trap`: at the first packet. */

@@ -186,7 +186,7 @@ export class OutboundSa extends Sa {
   /** Octets of zeros behind an inner packet that make it look larger. */
   tfcPadding(length: number): number {
     const { tfc } = this.handling
-    if (tfc === 0 || !this.tunnel || !this.esp) return 0
+    if (tfc === 0 || this.info.tfc === false || !this.tunnel || !this.esp) return 0
     const to = tfc === 'mtu' ? this.fits : Math.min(tfc, this.fits)
     return to < IPV4_TOTAL_MAX && to > length ? to - length : 0
   }

@@ -44,6 +44,8 @@ export interface SaSpec {
   readonly localTs: readonly TrafficSelector[]
   readonly remoteTs: readonly TrafficSelector[]
   readonly lifetime: SaLifetime
+  /** Outbound: the peer takes no traffic-flow-confidentiality padding, whatever the policy says. */
+  readonly tfc?: false
 }
 
 /** Names one SA of this host. */

@@ -161,6 +161,7 @@ export function childConfig(
     localTs: section.local,
     remoteTs: section.remote,
     replayWindow: section.replay_window,
+    ...(section.tfc_padding !== 'off' && { pads: true }),
     lifetime: {
       hardSeconds: section.lifetime.time,
       ...(section.lifetime.bytes !== undefined && { hardOctets: section.lifetime.bytes }),

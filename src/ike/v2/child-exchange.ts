@@ -155,7 +155,8 @@ export function acceptChild(o: ChildOffer, set: PayloadSet): Agreement | ChildRe
         ? 'mode: ours tunnel, theirs transport'
         : 'mode: ours transport, theirs tunnel (the peer refuses transport mode)',
     }
-  return { agreed: agree(child, 'initiator', choice, o, selectors, child.mode), choice }
+  const agreed = agree(child, 'initiator', choice, o, selectors, child.mode)
+  return { agreed: { ...agreed, ...padding(set) }, choice }
 }
 
 /** The peer's refusal of an offer, for the operator. @param why what it says besides */
@@ -231,7 +232,10 @@ export function answerChild(
   }
   const laned = inLane(child, peersSpi(choice))
   const partial = { spi: spi(laned), udp: udp === true, startedAt: now }
-  const made = agree(laned, 'responder', choice, partial, found.selectors, found.mode)
+  const made = {
+    ...agree(laned, 'responder', choice, partial, found.selectors, found.mode),
+    ...padding(set),
+  }
   const agreed = transport && made.mode === 'tunnel' ? { ...made, modeDeclined: true as const } : made
   return { agreed, choice, tsI: emitSelectors(found.tsI), tsR: emitSelectors(found.tsR) }
 }
@@ -283,6 +287,10 @@ function agree(
     lifeOctets: undefined,
   }
 }
+
+/** RFC 7296 section 1.3.1: a sender of this must not be sent padding on the CHILD_SA of the exchange. */
+const padding = (set: PayloadSet): Pick<AgreedChild, 'noTfc'> =>
+  set.says(NOTIFY.ESP_TFC_PADDING_NOT_SUPPORTED) ? { noTfc: true } : {}
 
 /** The SPI that the peer will receive on. @throws WireError */
 function peersSpi(choice: Choice): number {

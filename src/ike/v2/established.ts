@@ -607,6 +607,7 @@ export class Established {
   /** A CHILD_SA that we asked for, in IKE_AUTH or later: receive on it, send on it, delete the one that it replaces. */
   made(now: Millis, agreed: AgreedChild, keymat: ChildKeymat, old: OwnedChild | undefined): void {
     this.children.push(ownedChild(agreed, old))
+    if (old === undefined) this.tellUnpadded(agreed)
     this.owner.childInbound(now, this.host.sa, agreed, keymat.toInitiator)
     this.owner.childOutbound(now, this.host.sa, agreed, keymat.toResponder)
     if (old === undefined || !this.children.includes(old)) return
@@ -630,8 +631,16 @@ export class Established {
     child.contested = contested
     child.moveAt = now + this.owner.limits.lingerUnsureMs
     this.children.push(child)
+    if (old === undefined) this.tellUnpadded(agreed)
     this.owner.childInbound(now, this.host.sa, agreed, keymat.toResponder)
     return child
+  }
+
+  private tellUnpadded({ noTfc, child }: AgreedChild): void {
+    if (noTfc !== true || child.pads !== true) return
+    const { env, config } = this.owner
+    const text = 'ike: packets are not padded: the peer takes no TFC padding (tfc_padding)'
+    env.log('warn', text, { peer: config.name, child: child.name })
   }
 
   /** The peer has it as well: traffic moves. */

@@ -65,6 +65,12 @@ test('a configuration is resolved to what the daemon’s parts take', () => {
   expect(peer.key.every((v) => v === 0)).toBe(true)
 })
 
+test('key management knows of padding, so that it can tell when the peer takes none', () => {
+  const padded = BASE.replace('remote: [10.88.2.1/32]', 'remote: [10.88.2.1/32]\n        tfc_padding: mtu')
+  expect(padded).not.toBe(BASE)
+  expect([BASE, padded].map((text) => s.load(text).ike[0]!.children[0]!.pads)).toEqual([undefined, true])
+})
+
 test('a remote selector that holds the peer’s underlay address makes a child transparent', () => {
   const at = (remote: string) =>
     s.load(BASE.replace('remote: [10.88.2.1/32]', `remote: ["${remote}"]`)).policies[0]?.transparent

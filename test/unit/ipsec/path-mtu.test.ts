@@ -186,6 +186,16 @@ test('TFC padding: packets look as if they had so many octets, and arrive as the
     }
 })
 
+test('an SA whose peer takes no TFC padding has none, whatever its policy says', () => {
+  const p = pair({ ...saSpec('aes128gcm16'), tfc: false }, {}, { tfc: 900 })
+  p.out.fits = 1400
+  const packet = udpPacket('10.1.0.1', '10.2.0.1', 20, {})
+  put(p.slab, SRC, packet)
+  expect(p.out.tfcPadding(packet.length)).toBe(0)
+  expect(p.outbound.seal(p.out, SRC, packet.length, DST)).toBeLessThan(200)
+  expect(p.inbound.openIpv4(DST, p.outbound.sealDummy(p.out, 300, DST, true))).toBe(DROP.DUMMY)
+})
+
 test('dummy packets look like others and are discarded', () => {
   for (const suite of ['aes128gcm16', 'aes128-sha256']) {
     const p = pair(saSpec(suite), {}, { tfc: 900 })
