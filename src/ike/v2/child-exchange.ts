@@ -124,7 +124,7 @@ export interface Agreement {
 /** Reads the response to an offer. @throws WireError */
 export function acceptChild(o: ChildOffer, set: PayloadSet): Agreement | ChildRefusal {
   const error = set.error()
-  if (error !== undefined && set.first(PAYLOAD.SA) === undefined)
+  if (error !== undefined)
     return { notify: 'NO_PROPOSAL_CHOSEN', ...saysNo(notifyName(error.type), explanationIn(set), o) }
   const theirs = parseSa(set.need(PAYLOAD.SA))
   const choice = accepted(o.requirements, protocolNumber(o.child.protocol), theirs)

@@ -103,6 +103,8 @@ export function receiveChild(s: OwnIn<'CREATING'>, set: PayloadSet, c: OwnContex
     }
     return refused(s, error.type, explanationIn(set))
   }
+  // RFC 7296 section 3.10.1: whatever the error is, the request has failed. That there is an SA beside it may mean that the peer has it.
+  if (error !== undefined) return unusable(s, `the peer says ${notifyName(error.type)} beside an SA`)
   try {
     return agreedOn(s, set, c)
   } catch (e) {

@@ -534,6 +534,9 @@ export class Established {
         if (this.softAt !== undefined)
           this.softAt = now + this.owner.limits.temporaryMs * (2 + 2 * this.jitter())
         return this.owner.refuse(now, 'rekey-failed', `no new IKE SA: ${e.reason}`)
+      case 'rekey-unusable':
+        this.owner.refuse(now, 'rekey-unusable', `no new IKE SA, and the peer has one: ${e.reason}`)
+        return this.phase === 'UP' ? this.owner.broken(now, this.host.sa) : undefined
       case 'deleted':
         for (const c of e.children) {
           this.drop(c)

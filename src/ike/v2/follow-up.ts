@@ -23,8 +23,10 @@ const PASSING: ReadonlySet<number> = new Set([NOTIFY.TEMPORARY_FAILURE, NOTIFY.S
 
 /** The second secret, or the peer's error, or what is wrong with its answer. */
 function secretOf(share: KeyShare, set: PayloadSet): Uint8Array | number | string {
+  const error = set.error()
+  if (error !== undefined) return error.type
   const body = set.first(PAYLOAD.KE)
-  if (body === undefined) return set.error()?.type ?? 'the second key exchange has no KE payload'
+  if (body === undefined) return 'the second key exchange has no KE payload'
   try {
     const ke = parseKe(body)
     if (ke.method !== share.group)
@@ -65,7 +67,9 @@ export function finishRekey(s: OwnIn<'REKEYING_KE'>, set: PayloadSet, c: OwnCont
     return { next: IDLE, effects: [{ do: 'rekeyed', keying, peersToken, rival: undefined, stays: true }] }
   }
   forgetOwn(s)
-  return { next: IDLE, effects: [{ do: 'rekey-failed', reason: reasonOf(second), rival: undefined }] }
+  const reason = reasonOf(second)
+  if (typeof second === 'string') return { next: IDLE, effects: [{ do: 'rekey-unusable', reason }] }
+  return { next: IDLE, effects: [{ do: 'rekey-failed', reason, rival: undefined }] }
 }
 
 const reasonOf = (x: number | string): string =>

@@ -169,6 +169,8 @@ export type OwnEffect =
   | { readonly do: 'outdone'; readonly rival: NextIkeSa | undefined }
   /** There is no new IKE SA of ours; what the peer made meanwhile takes the place. */
   | { readonly do: 'rekey-failed'; readonly reason: string; readonly rival: NextIkeSa | undefined }
+  /** The peer's answer cannot be used: it has made an IKE SA that we do not have. */
+  | { readonly do: 'rekey-unusable'; readonly reason: string }
   | { readonly do: 'deleted'; readonly children: readonly OwnedChild[] }
   | { readonly do: 'closed' }
 

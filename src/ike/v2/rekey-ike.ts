@@ -60,8 +60,9 @@ function ask(
 }
 
 export function receiveRekey(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContext): OwnOutcome {
+  // An error beside an SA, whatever it is: the request has failed (RFC 7296 section 3.10.1).
   const error = set.error()
-  if (error !== undefined && set.first(PAYLOAD.SA) === undefined) {
+  if (error !== undefined) {
     if (error.type === NOTIFY.INVALID_KE_PAYLOAD && error.data.length === 2) {
       const group = (error.data[0]! << 8) | error.data[1]!
       const known = c.peer.proposals.some((p) => p.group === group)
@@ -76,7 +77,7 @@ export function receiveRekey(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContex
     return agreedOn(s, set, c)
   } catch (e) {
     if (!(e instanceof WireError)) throw e
-    return failed(s, `the response is malformed: ${e.message}`)
+    return unusable(s, `the response is malformed: ${e.message}`)
   }
 }
 
@@ -85,15 +86,15 @@ function agreedOn(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContext): OwnOutc
   const choice = accepted(c.peer.proposals.map(ikeRequirement), PROTOCOL.IKE, theirs)
   if (choice === undefined) {
     const why = explainProposals(proposalsOf(c, s.spi), theirs)
-    return failed(s, `the peer chose what we did not offer: ${why.difference}`)
+    return unusable(s, `the peer chose what we did not offer: ${why.difference}`)
   }
   const proposal = c.peer.proposals[choice.index]!
   const ke = parseKe(set.need(PAYLOAD.KE))
   const nr = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
   if (ke.method !== proposal.group || s.share.group !== proposal.group)
-    return failed(s, 'the peer chose another group than its KE payload, or ours, has')
+    return unusable(s, 'the peer chose another group than its KE payload, or ours, has')
   const gir = sharedSecret(s.share, ke.data)
-  if (gir === undefined) return failed(s, 'the public value in the response is not valid')
+  if (gir === undefined) return unusable(s, 'the public value in the response is not valid')
   const x = { spiI: s.spi, spiR: spiOf(choice.theirs), ni: s.ni, nr }
   const peersToken = tokenOf(set)
   const stays = s.rival === undefined || compareNonces(lowerNonce(s.ni, nr), s.rival.lowest) > 0
@@ -118,6 +119,12 @@ function agreedOn(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContext): OwnOutc
     next: IDLE,
     effects: [...rival, { do: 'rekeyed', keying, peersToken, rival: s.rival?.made, stays }],
   }
+}
+
+/** The peer has made an IKE SA that we cannot have, and moved to it: what is under the old one has no use any more. */
+function unusable(s: OwnIn<'REKEYING'>, reason: string): OwnOutcome {
+  forgetOwn(s)
+  return { next: IDLE, effects: [{ do: 'rekey-unusable', reason }] }
 }
 
 function failed(s: OwnIn<'REKEYING'>, reason: string): OwnOutcome {
