@@ -29,6 +29,7 @@ export interface CreateAnswer {
 
 /**
  * @param old the child whose SA is replaced
+ * @param hinders why there can be no other SA of a child; undefined for nothing
  * @throws WireError
  */
 export function answerCreate(
@@ -36,12 +37,15 @@ export function answerCreate(
   now: Millis,
   old: ChildConfig | undefined,
   c: OwnContext,
+  hinders: (agreed: AgreedChild) => ChildRefusal | undefined,
 ): CreateAnswer | ChildRefusal {
   const ni = new Uint8Array(checkNonce(set.need(PAYLOAD.NONCE)))
   const only = old === undefined ? c.peer.children : [old]
   const inLane = (child: ChildConfig, spi: number) => old ?? laneForPeer(c.peer, child, spi, c.peersLanes)
   const answer = answerChild(set, now, childContextOf(c), only, inLane, c.newSpi)
   if (isRefusal(answer)) return answer
+  const hindrance = old === undefined ? hinders(answer.agreed) : undefined
+  if (hindrance !== undefined) return hindrance
   const group = chosen(answer.choice, TRANSFORM.KE) ?? 0
   const ke = set.first(PAYLOAD.KE)
   const peers = ke === undefined ? undefined : parseKe(ke)

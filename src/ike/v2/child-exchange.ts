@@ -172,7 +172,11 @@ export function saysNo(
   const fields = { ours, ...(why !== undefined && why.theirs.length > 0 && { theirs: why.theirs }) }
   if (why === undefined && selectors)
     return { reason: `the peer says ${name}: it has no child for ${asked} in ${child.mode} mode`, fields }
-  return { reason: `the peer says ${explained(name, why)}`, fields }
+  const meaning =
+    name === 'SINGLE_PAIR_REQUIRED' && why === undefined
+      ? ': it takes one pair of addresses for each CHILD_SA: configure one child for each pair'
+      : ''
+  return { reason: `the peer says ${explained(name, why)}${meaning}`, fields }
 }
 
 // The responder's side

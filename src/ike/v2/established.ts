@@ -19,6 +19,7 @@ import { type Keying, sealed, wipeKeying } from './keying.js'
 import type { ChildKeymat } from './keys.js'
 import { mayMove, type NatState } from './nat.js'
 import type { NextIkeSa, Task } from './next-ike-sa.js'
+import { selectorsOf, uncovered } from './one-sa.js'
 import type { Outgoing } from './outgoing.js'
 import { OWN_EXCHANGES } from './own-exchanges.js'
 import {
@@ -34,6 +35,7 @@ import {
 import { type MessageRules, notify, PayloadSet, RULES, UnknownCritical } from './payload-set.js'
 import { answerRequest } from './peers-requests.js'
 import type { Joined } from './reassembly.js'
+import { formatSelectors } from './selectors.js'
 import type { Window } from './window.js'
 
 /** Octets of what tells our awaited exchanges apart. */
@@ -136,7 +138,7 @@ export class Established {
   }
 
   /** The CHILD_SA that carries the child's traffic. */
-  private inUse({ policy }: ChildConfig): OwnedChild | undefined {
+  inUse({ policy }: ChildConfig): OwnedChild | undefined {
     return this.children.findLast((c) => c.agreed.child.policy === policy && isInUse(c))
   }
 
@@ -610,7 +612,10 @@ export class Established {
   /** A CHILD_SA that we asked for, in IKE_AUTH or later: receive on it, send on it, delete the one that it replaces. */
   made(now: Millis, agreed: AgreedChild, keymat: ChildKeymat, old: OwnedChild | undefined): void {
     this.children.push(ownedChild(agreed, old))
-    if (old === undefined) this.tellUnpadded(agreed)
+    if (old === undefined) {
+      this.tellUnpadded(agreed)
+      this.tellNarrowed(agreed)
+    }
     this.owner.childInbound(now, this.host.sa, agreed, keymat.toInitiator)
     this.owner.childOutbound(now, this.host.sa, agreed, keymat.toResponder)
     if (old === undefined || !this.children.includes(old)) return
@@ -637,6 +642,20 @@ export class Established {
     if (old === undefined) this.tellUnpadded(agreed)
     this.owner.childInbound(now, this.host.sa, agreed, keymat.toResponder)
     return child
+  }
+
+  /** The peer takes a part of what we asked for: the rest of the child's traffic has no SA. */
+  private tellNarrowed(agreed: AgreedChild): void {
+    const missing = uncovered(agreed)
+    if (missing === undefined) return
+    const { env, config } = this.owner
+    const text = 'ike: the peer has narrowed the traffic selectors, and what is left out has no SA'
+    const fields = {
+      child: agreed.child.name,
+      uncovered: missing,
+      agreed: formatSelectors(selectorsOf(agreed)),
+    }
+    env.log('warn', text, { peer: config.name, ...fields })
   }
 
   private tellUnpadded({ noTfc, child }: AgreedChild): void {

@@ -21,6 +21,7 @@ import { tokenOf } from './crash-token.js'
 import type { Established } from './established.js'
 import { type Answer, answer, childMade, contests, ikeMade, notNow } from './made-by-peer.js'
 import { protocolNumber } from './offer.js'
+import { beside } from './one-sa.js'
 import { type PeersWish, WHILE } from './own-exchanges.js'
 import type { OwnedChild } from './own-states.js'
 import { notify, type PayloadSet } from './payload-set.js'
@@ -58,7 +59,9 @@ function createChild(ike: Established, now: Millis, set: PayloadSet): Answer {
     return answer([{ type: PAYLOAD.NOTIFY, body }])
   }
   if (old?.closing) return notNow(ike, now)
-  const answered = answerCreate(set, now, old?.agreed.child, ike.context())
+  const answered = answerCreate(set, now, old?.agreed.child, ike.context(), (agreed) =>
+    beside(ike.inUse(agreed.child)?.agreed, agreed),
+  )
   if (isRefusal(answered)) {
     refused(ike, now, answered)
     return answer(refusalPayloads(toldOf(answered)))
