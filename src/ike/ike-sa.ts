@@ -59,8 +59,8 @@ export interface IkeSa {
   moveOver?(now: Millis, child: ChildConfig): boolean
   /** The child has no SA, and waits for the peer's answer. */
   hurry?(now: Millis, child: ChildConfig): void
-  /** IKEv1: the Message ID of our own negotiation for the child, which the peer has not answered yet. */
-  asking?(child: ChildConfig): number | undefined
+  /** IKEv1: our own negotiation for the child, which the peer has not answered yet. */
+  asking?(child: ChildConfig): Asking | undefined
   /** IKEv1: that one is given up. */
   yield?(now: Millis, child: ChildConfig): void
   /** Negotiates nothing more for the child; what the peer has been asked for goes on. */
@@ -79,6 +79,15 @@ export interface IkeSa {
   close(now: Millis, tell: boolean): void
   describe(): IkeSaDescription
 }
+
+/** A request of ours: its Message ID, and how often it was sent. */
+export interface Asking {
+  readonly id: number
+  readonly times: number
+}
+
+/** What a silent peer has not sent: the answer to our request, or the confirmation of our answer. */
+export type Missing = 'answer' | 'confirmation'
 
 /** Post-quantum preshared key, RFC 8784. */
 export interface Ppk {
@@ -195,6 +204,7 @@ export interface IkeSaOwner {
     child: ChildConfig,
     reason: string,
     fields?: Record<string, unknown>,
+    missing?: Missing,
   ): void
   /** The peer has confirmed the end of one that was replaced: what was on its way has come soon. */
   childSettled(now: Millis, agreed: AgreedChild): void
@@ -202,7 +212,8 @@ export interface IkeSaOwner {
   childrenDeleted(now: Millis, protocol: SaProtocol, outboundSpis: readonly number[]): void
   /**
    * IKEv1: both ends began a Quick Mode for the same child, perhaps under different IKE SAs. The lower Message ID goes first: if
-   * that is ours, the peer's is dropped without a trace, so that its repetition may be answered later; else ours is given up.
+   * that is ours, the peer's is dropped without a trace, so that its repetition may be answered later; else ours is given up. Ours
+   * has no precedence any more once it was repeated in vain: then both go on, and the first to be confirmed wins.
    * @returns whether the peer's may go on
    */
   yieldTo(now: Millis, child: ChildConfig, peersId: number): boolean

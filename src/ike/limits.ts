@@ -72,6 +72,9 @@ export interface IkeLimits {
   readonly logEveryMs: number
 }
 
+/** IKEv1: sendings without an answer after which the other end may have its way. */
+export const PATIENCE = 2
+
 export const IKE_LIMITS: IkeLimits = {
   retransmitMs: [1_000, 2_000, 4_000, 8_000, 16_000],
   halfOpenMs: 35_000,

@@ -10,11 +10,11 @@ import type { ChildConfig, IkePeerConfig } from './config.js'
 import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
 import { keysOf, plainKeys } from './first-keys.js'
 import { formatIdentity } from './identity.js'
-import type { Admission, FirstKeys, IkeSa, IkeSaOwner, IkeVersion } from './ike-sa.js'
+import type { Admission, FirstKeys, IkeSa, IkeSaOwner, IkeVersion, Missing } from './ike-sa.js'
 import { IkeSaSet } from './ike-sa-set.js'
 import { inSharedLane, sharedLanes } from './lanes.js'
 import { LastWords } from './last-words.js'
-import type { IkeLimits } from './limits.js'
+import { type IkeLimits, PATIENCE } from './limits.js'
 import { formatEndpoint, IKE_PORT, type Path } from './path.js'
 import type { Prephase } from './prephase/prephase.js'
 import { TokenBucket } from './prephase/token-bucket.js'
@@ -468,6 +468,7 @@ export class Peer implements IkeSaOwner {
     const current = this.children.addOutbound(now, agreed, key, stays)
     this.wanted.delete(agreed.child)
     this.retryAt.delete(agreed.child)
+    for (const { sa: other } of this.sas.all()) other.yield?.(now, agreed.child)
     this.lastError = undefined
     this.env.count('ike.child-established')
     this.env.log('info', 'ike: CHILD_SA established', {
@@ -500,12 +501,17 @@ export class Peer implements IkeSaOwner {
     child: ChildConfig,
     reason: string,
     fields?: Record<string, unknown>,
+    missing?: Missing,
   ): void {
+    // The peer has had its way with another one.
+    if (missing === 'confirmation' && this.children.current(child) !== undefined) return this.pursue(now)
     const named = reason.startsWith(`child ${child.name}: `) ? reason : `child ${child.name}: ${reason}`
     this.lastError = { at: now, message: named }
     this.env.count('ike.child-failed')
     this.env.log('warn', 'ike: no CHILD_SA', { peer: this.config.name, child: child.name, reason, ...fields })
-    this.retryAt.set(child, now + this.limits.retryMs)
+    // Silence has taken its time already.
+    const wait = missing === undefined ? this.limits.retryMs : (this.limits.retransmitMs[0] ?? 0)
+    this.retryAt.set(child, now + wait)
     if (child.start !== 'start') this.wanted.delete(child)
     this.pursue(now)
   }
@@ -527,9 +533,13 @@ export class Peer implements IkeSaOwner {
   }
 
   yieldTo(now: Millis, child: ChildConfig, peersId: number): boolean {
-    const rivals = this.sas.all().filter(({ sa }) => sa.asking?.(child) !== undefined)
-    if (rivals.some(({ sa }) => sa.asking!(child)! < peersId)) return false
-    for (const { sa } of rivals) sa.yield?.(now, child)
+    const rivals = this.sas.all().flatMap(({ sa }) => {
+      const asking = sa.asking?.(child)
+      return asking === undefined ? [] : [{ sa, ...asking }]
+    })
+    if (rivals.some((r) => r.id < peersId && r.times <= PATIENCE)) return false
+    // One of ours that goes first stays: the peer may have answered it, and given up its own.
+    for (const r of rivals) if (r.id >= peersId) r.sa.yield?.(now, child)
     return true
   }
 

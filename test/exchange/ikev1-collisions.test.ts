@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { equalOctets } from '../../src/bytes/octets.js'
+import { equalOctets, hex } from '../../src/bytes/octets.js'
 import { EXCHANGE } from '../../src/wire/ike/header.js'
+import { FLAG } from '../../src/wire/ike/v1/numbers.js'
+import { vendorOf } from '../../src/wire/ike/v1/vendor-ids.js'
+import { sameIp } from '../../src/wire/ip-address.js'
+import { rebuilt } from './attacker-v1.js'
+import { renewChild } from './collide.js'
 import { childConfig, convergence, disagreement, type IkeEnds, twoIkes } from './ike-ends.js'
+import { WISHES } from './model/wishes.js'
+import { A, B } from './prephase-ends.js'
 import { type Datagram, unreliable } from './virtual-network.js'
 
 function up(over: Parameters<typeof twoIkes>[0] = {}): IkeEnds {
@@ -63,6 +70,43 @@ describe('both ends renew a child at once', () => {
     expect(ends.network.sent.length - before).toBeLessThanOrEqual(8)
     expect(ends.a.env.counted('ike.simultaneous') + ends.b.env.counted('ike.simultaneous')).toBe(1)
   })
+})
+
+test('a peer that knows of no precedence gets message 3 of a Quick Mode that gave way', () => {
+  let gaveWay = 0
+  for (let seed = 0; seed < 8; seed++) {
+    // Neither end says that it is a sallyport.
+    const strip = (d: Datagram): Uint8Array =>
+      rebuilt(d.message, (all) => all.filter((p) => vendorOf(p.body) !== 'EXTENDED_NUMBERS'))
+    const ends = twoIkes({ seed, config: { dynamicPsk: 'off' } })
+    const { network, a, b } = ends
+    network.impairment = (d) => {
+      if (d.message[18] !== EXCHANGE.MAIN_MODE || (d.message[19]! & FLAG.ENCRYPTION) !== 0) return [5]
+      network.inject(d.from, d.to, strip(d), 5)
+      return []
+    }
+    a.ike.acquire(network.now, 1)
+    network.runFor(3_000)
+    expect(convergence(ends)).toEqual([])
+    const before = network.sent.length
+    // B answers, which is lost, and asks as well.
+    network.impairment = (d) => (quick(d) && sameIp(d.from.address, B.address) ? [] : [5])
+    renewChild(a, network.now)
+    network.runFor(10)
+    network.impairment = () => [5]
+    WISHES['v1: renews the child twice'].run(b, network.now)
+    network.runFor(20)
+    if (!a.env.logged('YIELDED')) continue
+    gaveWay++
+    const id = network.sent[before]!.message.subarray(20, 24)
+    network.runFor(3_000)
+    const ours = network.sent.slice(before).filter((d) => sameIp(d.from.address, A.address))
+    const under = ours.filter((d) => equalOctets(d.message.subarray(20, 24), id))
+    expect(new Set(under.map((d) => hex(d.message))).size).toBe(2)
+    network.runFor(120_000)
+    expect([seed, ...convergence(ends)]).toEqual([seed])
+  }
+  expect(gaveWay).toBeGreaterThan(0)
 })
 
 describe('Quick Mode message 3', () => {

@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { equalOctets } from '../../src/bytes/octets.js'
+import { equalOctets, hex } from '../../src/bytes/octets.js'
 import { EXCHANGE } from '../../src/wire/ike/header.js'
+import { sameIp } from '../../src/wire/ip-address.js'
 import { childConfig, convergence } from './ike-ends.js'
 import { watchGaps } from './model/gaps.js'
 import { established, flow, type Pair } from './model/pair.js'
 import { B } from './prephase-ends.js'
-import type { Datagram } from './virtual-network.js'
+import { type Datagram, unreliable } from './virtual-network.js'
 
 // A path that loses messages, and SAs that live for half a minute: renewing has to begin so early that it may be repeated.
 
@@ -92,6 +93,83 @@ describe('IKEv2: a CHILD_SA of 30 seconds', () => {
     const gaps = watchGaps(p)
     let cut = true
     p.network.impairment = (d) => (cut && exchangeOf(d) === EXCHANGE.CREATE_CHILD_SA ? [] : [5])
+    const send = (ms: number): void => {
+      for (const end = p.network.now + ms; p.network.now < end; p.network.runFor(100)) flow(p, p.policies)
+    }
+    expect(p.network.runUntil(() => gaps().length === 2, 2 * LIFE * 1000)).toBe(true)
+    send(1_500)
+    cut = false
+    send(1_200)
+    expect(convergence(p)).toEqual([])
+  })
+})
+
+/** Quick Mode: which of its messages a datagram is, repetitions included; undefined for all else. */
+function quickModeMessages(): (d: Datagram) => 1 | 2 | 3 | undefined {
+  const firsts = new Map<string, Datagram>()
+  return (d) => {
+    if (exchangeOf(d) !== EXCHANGE.QUICK_MODE) return undefined
+    const id = hex(d.message.subarray(20, 24))
+    const first = firsts.get(id) ?? d
+    firsts.set(id, first)
+    if (equalOctets(first.message, d.message)) return 1
+    return sameIp(first.from.address, d.from.address) ? 3 : 2
+  }
+}
+
+const QUICK = [1, 2] as const
+const QUICK_THREE = QUICK.flatMap((x) => QUICK.flatMap((y) => QUICK.map((z) => [x, y, z] as const)))
+
+describe('IKEv1: a CHILD_SA of 30 seconds', () => {
+  test.each(QUICK_THREE)('messages %i, %i and %i of its renewal lost: no gap, no packet lost', (...what) => {
+    for (const seed of [1, 2, 3, 4, 5, 6]) {
+      const p = start(1, seed)
+      const gaps = watchGaps(p)
+      const left: number[] = [...what]
+      const numberOf = quickModeMessages()
+      p.network.impairment = (d) => {
+        if (numberOf(d) !== left[0]) return [5]
+        left.shift()
+        return []
+      }
+      p.network.runFor(1.5 * LIFE * 1000)
+      expect([left, gaps(), lost(p)], `seed ${seed}`).toEqual([[], [], 0])
+    }
+  })
+
+  test('message 3 never comes, or every first message 2', () => {
+    for (const number of [2, 3])
+      for (const seed of [1, 2, 3, 4, 5, 6]) {
+        const p = start(1, seed)
+        const gaps = watchGaps(p)
+        const numberOf = quickModeMessages()
+        const seen = new Set<string>()
+        p.network.impairment = (d) => {
+          const id = hex(d.message.subarray(20, 24))
+          const loses = numberOf(d) === number && (number === 3 || !seen.has(id))
+          if (loses) seen.add(id)
+          return loses ? [] : [5]
+        }
+        p.network.runFor(10 * LIFE * 1000)
+        expect([gaps(), lost(p)], `message ${number}, seed ${seed}`).toEqual([[], 0])
+      }
+  })
+
+  test('every fifth message lost, for ten minutes: no gap, no packet lost', () => {
+    for (let seed = 0; seed < 25; seed++) {
+      const p = start(1, seed)
+      const gaps = watchGaps(p)
+      p.network.impairment = unreliable(`fifth ${seed}`, { loss: 0.2, delayMs: [5, 5] })
+      p.network.runFor(600_000)
+      expect([gaps(), lost(p)], `seed ${seed}`).toEqual([[], 0])
+    }
+  })
+
+  test('packets that wait have message 1 repeated, and not when it would be its turn', () => {
+    const p = start(1, 1)
+    const gaps = watchGaps(p)
+    let cut = true
+    p.network.impairment = (d) => (cut && exchangeOf(d) === EXCHANGE.QUICK_MODE ? [] : [5])
     const send = (ms: number): void => {
       for (const end = p.network.now + ms; p.network.now < end; p.network.runFor(100)) flow(p, p.policies)
     }

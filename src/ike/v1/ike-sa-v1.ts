@@ -11,7 +11,7 @@ import type { ChildConfig } from '../config.js'
 import { formatFields } from '../differences.js'
 import type { Millis } from '../environment.js'
 import { explained, readExplanation } from '../explanation.js'
-import type { FirstKeys, IkeSa, IkeSaDescription, IkeSaOwner, IkeVersion, Stage } from '../ike-sa.js'
+import type { Asking, FirstKeys, IkeSa, IkeSaDescription, IkeSaOwner, IkeVersion, Stage } from '../ike-sa.js'
 import { formatEndpoint, IKE_PORT, type Path } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
 import { transition } from '../transition-table.js'
@@ -221,7 +221,15 @@ export class IkeSaV1 implements IkeSa {
     return this.phase2?.negotiating(child) ?? false
   }
 
-  asking(child: ChildConfig): number | undefined {
+  moveOver(now: Millis, child: ChildConfig): boolean {
+    return this.phase2?.moveOver(now, child) ?? false
+  }
+
+  hurry(now: Millis, child: ChildConfig): void {
+    if (!this.closed) this.phase2?.hurry(now, child)
+  }
+
+  asking(child: ChildConfig): Asking | undefined {
     return this.phase2?.asking(child)
   }
 

@@ -9,8 +9,9 @@ import { softSeconds } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import { explained, readExplanation } from '../explanation.js'
-import type { IkeSa, IkeSaOwner } from '../ike-sa.js'
+import type { Asking, IkeSa, IkeSaOwner } from '../ike-sa.js'
 import { laneForPeer } from '../lanes.js'
+import { PATIENCE } from '../limits.js'
 import { copyPath, type Path, samePath } from '../path.js'
 import { transition } from '../transition-table.js'
 import { DeadPeerDetection } from './dead-peer.js'
@@ -33,6 +34,7 @@ import {
   type QuickModeContext,
   type QuickModeEffect,
   type QuickModeEvent,
+  type QuickModeIn,
   type QuickModeState,
   quickModeDeadline,
 } from './quick-mode-states.js'
@@ -132,12 +134,33 @@ export class Phase2 {
     this.quickMode(now, exchange, { kind: 'BEGIN', child })
   }
 
+  /** A peer that does not confirm our answer may have given up: then another one is not in the way. */
   negotiating(child: ChildConfig): boolean {
-    return [...this.exchanges.values()].some(
-      ({ state: s }) =>
-        (s.kind === 'SENT' && s.child.policy === child.policy) ||
-        (s.kind === 'ANSWERED' && s.agreed.child.policy === child.policy),
+    if (this.asking(child) !== undefined) return true
+    return this.answered(child).some(({ sending }) => sending.times <= PATIENCE)
+  }
+
+  private answered({ policy }: ChildConfig): QuickModeIn<'ANSWERED'>[] {
+    return [...this.exchanges.values()].flatMap(({ state: s }) =>
+      s.kind === 'ANSWERED' && s.agreed.child.policy === policy ? [s] : [],
     )
+  }
+
+  /** The child has no SA: traffic on one that we have answered is as good as its confirmation. */
+  moveOver(now: Millis, { policy }: ChildConfig): boolean {
+    for (const x of this.exchanges.values()) {
+      const { state: s } = x
+      if (s.kind !== 'ANSWERED' || s.agreed.child.policy !== policy || this.dueOf(s) !== 'TRAFFIC') continue
+      this.quickMode(now, x, { kind: 'TRAFFIC' })
+      return true
+    }
+    return false
+  }
+
+  /** The child has no SA, and waits for the peer's answer. */
+  hurry(now: Millis, child: ChildConfig): void {
+    const x = this.sentFor(child)
+    if (x !== undefined) this.quickMode(now, x, { kind: 'HURRY' })
   }
 
   checkAlive(now: Millis): void {
@@ -256,22 +279,26 @@ export class Phase2 {
       case 'abandon':
         return this.owner.childAbandoned(now, e.agreed)
       case 'failed':
-        if (e.silent) this.checkAlive(now)
-        return this.owner.childFailed(now, this.host.sa, e.child, e.reason, e.fields)
+        if (e.missing !== undefined) this.checkAlive(now)
+        return this.owner.childFailed(now, this.host.sa, e.child, e.reason, e.fields, e.missing)
     }
   }
 
-  /** The Message ID of our own Quick Mode for the child, which the peer has not answered yet. */
-  asking(child: ChildConfig): number | undefined {
-    for (const { messageId, state: s } of this.exchanges.values())
-      if (s.kind === 'SENT' && s.child.policy === child.policy) return messageId
-    return undefined
+  private sentFor({ policy }: ChildConfig): Exchange | undefined {
+    return [...this.exchanges.values()].find(({ state: s }) => s.kind === 'SENT' && s.child.policy === policy)
+  }
+
+  /** Our own Quick Mode for the child, which the peer has not answered yet. */
+  asking(child: ChildConfig): Asking | undefined {
+    const x = this.sentFor(child)
+    if (x?.state.kind !== 'SENT') return undefined
+    return { id: x.messageId, times: x.state.sending.times + x.state.hurried }
   }
 
   /** The peer's Quick Mode for the same child goes first. */
   yield(now: Millis, child: ChildConfig): void {
-    const exchange = this.exchanges.get(this.asking(child) ?? 0)
-    if (exchange !== undefined) this.quickMode(now, exchange, { kind: 'CANCEL' })
+    const exchange = this.sentFor(child)
+    if (exchange !== undefined) this.quickMode(now, exchange, { kind: 'YIELD' })
   }
 
   // Informational

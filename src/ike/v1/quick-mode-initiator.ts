@@ -43,7 +43,7 @@ import { idsOf, sameIds } from './selectors.js'
 export function begin(child: ChildConfig, now: Millis, c: QuickModeContext): QuickModeOutcome {
   const impossible = (reason: string): QuickModeOutcome => ({
     next: CLOSED,
-    effects: [{ do: 'failed', child, reason, silent: false, fields: {} }],
+    effects: [{ do: 'failed', child, reason, missing: undefined, fields: {} }],
   })
   const carried = carriedAs(child, 'initiator', c)
   if (typeof carried === 'string') return impossible(carried)
@@ -67,6 +67,7 @@ export function begin(child: ChildConfig, now: Millis, c: QuickModeContext): Qui
   const { prfId, a, lastBlock, key } = c.phase1
   const hashed = withHash(payloads, (rest) => hash1(prfId, a, c.messageId, rest))
   const sealed = seal(headOf(c), hashed, key, phase2Iv(prfId, lastBlock, c.messageId, AES_BLOCK))
+  const asked = { child, variants, spi, ni, share, ids, iv: sealed.nextIv, startedAt: now }
   const sending = {
     message: sealed.message,
     times: 1,
@@ -74,7 +75,7 @@ export function begin(child: ChildConfig, now: Millis, c: QuickModeContext): Qui
     dueAt: now + (c.limits.retransmitMs[0] ?? 0),
   }
   return {
-    next: { kind: 'SENT', child, variants, spi, ni, share, ids, iv: sealed.nextIv, sending, startedAt: now },
+    next: { kind: 'SENT', ...asked, sending, sentAt: now, hurried: 0 },
     effects: [{ do: 'send', message: sealed.message }],
   }
 }
@@ -83,7 +84,7 @@ const singleTransform = (sa: SaPayload): boolean =>
   sa.proposals.length === 1 && sa.proposals[0]!.transforms.length === 1
 
 export function finish(
-  s: QuickModeIn<'SENT'>,
+  s: QuickModeIn<'SENT' | 'YIELDED'>,
   e: Received,
   now: Millis,
   c: QuickModeContext,

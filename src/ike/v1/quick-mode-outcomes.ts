@@ -4,6 +4,7 @@ import type { ChildConfig } from '../config.js'
 import { formatFields } from '../differences.js'
 import type { Millis } from '../environment.js'
 import { emitExplanation, explained } from '../explanation.js'
+import type { Missing } from '../ike-sa.js'
 import { ownPhase2Fields } from './phase2-offer.js'
 import {
   forgetQuickMode,
@@ -17,6 +18,9 @@ import {
 import { formatChildSelectors } from './selectors.js'
 
 // How a step of Quick Mode may end, besides going on: by settling, repeating, refusing or giving up.
+
+/** How often message 1 is sent out of turn. */
+const HURRIED_MAX = 6
 
 export const CLOSED: QuickModeState = { kind: 'CLOSED' }
 
@@ -36,11 +40,29 @@ export function settle(
 export function repeatFirst(s: QuickModeIn<'SENT'>, now: Millis, c: QuickModeContext): QuickModeOutcome {
   const { message, times } = s.sending
   const wait = c.limits.retransmitMs[times]
-  if (wait === undefined) return fail(s, s.child, 'no answer to Quick Mode message 1', true)
+  if (wait === undefined) return fail(s, s.child, 'no answer to Quick Mode message 1', 'answer')
   return {
-    next: { ...s, sending: { ...s.sending, times: times + 1, dueAt: now + wait } },
+    next: { ...s, sending: { ...s.sending, times: times + 1, dueAt: now + wait }, sentAt: now },
     effects: resent(message),
   }
+}
+
+/** Packets wait: message 1 goes out of turn, not faster than at first, and a bounded number of times. The schedule stays. */
+export function hurryFirst(s: QuickModeIn<'SENT'>, now: Millis, c: QuickModeContext): QuickModeOutcome {
+  if (now - s.sentAt < (c.limits.retransmitMs[0] ?? 0) || s.hurried >= HURRIED_MAX)
+    return { next: s, effects: [] }
+  return { next: { ...s, sentAt: now, hurried: s.hurried + 1 }, effects: resent(s.sending.message) }
+}
+
+/**
+ * The peer's exchange goes on in the place of ours. Another sallyport gives up its answer to ours, if there is one; others do not
+ * know of that, repeat it, and at last take us for dead: it stays good for being finished.
+ */
+export function yieldFirst(s: QuickModeIn<'SENT'>, now: Millis, c: QuickModeContext): QuickModeOutcome {
+  // What only a sallyport says.
+  if (c.phase1.capabilities.extendedNumbers) return cancel(s)
+  const { sending: _, sentAt: __, hurried: ___, ...asked } = s
+  return { next: { ...asked, kind: 'YIELDED', until: now + c.limits.finishedMs }, effects: [] }
 }
 
 /** Message 3 has no answer of its own, so that the responder has to ask for it with message 2. */
@@ -74,7 +96,10 @@ function abandon(s: QuickModeIn<'ANSWERED'>): QuickModeOutcome {
   const reason = 'Quick Mode message 3 did not come'
   return {
     next,
-    effects: [...effects, { do: 'failed', child: s.agreed.child, reason, silent: true, fields: {} }],
+    effects: [
+      ...effects,
+      { do: 'failed', child: s.agreed.child, reason, missing: 'confirmation', fields: {} },
+    ],
   }
 }
 
@@ -90,16 +115,16 @@ export function takeBack(s: QuickModeIn<'ANSWERED'>): QuickModeOutcome {
   return { next, effects: [{ do: 'abandon', agreed: s.agreed }] }
 }
 
-/** @param silent the peer did not answer at all */
+/** @param missing what the peer did not send at all */
 export function fail(
   s: QuickModeState,
   child: ChildConfig,
   reason: string,
-  silent = false,
+  missing?: Missing,
   fields: Record<string, unknown> = {},
 ): QuickModeOutcome {
   forgetQuickMode(s)
-  return { next: CLOSED, effects: [{ do: 'failed', child, reason, silent, fields }] }
+  return { next: CLOSED, effects: [{ do: 'failed', child, reason, missing, fields }] }
 }
 
 /** The peer has said no to message 1. */
@@ -111,7 +136,7 @@ export function refusedBy(
   const ours = selectors ? [formatChildSelectors(s.child)] : ownPhase2Fields(s.variants).map(formatFields)
   const fields = { ours, ...(why !== undefined && why.theirs.length > 0 && { theirs: why.theirs }) }
   const asked = selectors && why === undefined ? `: it has no child for ${ours}` : ''
-  return fail(s, s.child, `the peer says ${explained(notify, why)}${asked}`, false, fields)
+  return fail(s, s.child, `the peer says ${explained(notify, why)}${asked}`, undefined, fields)
 }
 
 export const unverified = (s: QuickModeState): QuickModeOutcome => refusal(s, 'bad-hash', false)

@@ -4,6 +4,7 @@ import type { AgreedChild } from '../child-sa.js'
 import type { ChildConfig, IkePeerConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import type { Explanation } from '../explanation.js'
+import type { Missing } from '../ike-sa.js'
 import type { IkeLimits } from '../limits.js'
 import type { Path } from '../path.js'
 import type { Outcome } from '../transition-table.js'
@@ -12,7 +13,7 @@ import type { Phase2Variant } from './phase2-offer.js'
 
 // What is true in each state of a Quick Mode, RFC 2409 section 5.5.
 //
-//   initiator:  IDLE --BEGIN--> SENT --2--> DONE
+//   initiator:  IDLE --BEGIN--> SENT --2--> DONE; SENT --YIELD--> YIELDED or CLOSED; YIELDED --2--> DONE
 //   responder:  IDLE --1--> ANSWERED --3, or traffic--> DONE
 
 /** KEYMAT of both directions; wiped by whoever installs or drops it. */
@@ -21,23 +22,32 @@ export interface ChildKeys {
   readonly outbound: Uint8Array
 }
 
+/** What the initiator has asked for with message 1. */
+export interface Asked {
+  readonly child: ChildConfig
+  readonly variants: readonly Phase2Variant[]
+  readonly spi: number
+  readonly ni: Uint8Array
+  /** With PFS. */
+  readonly share: KeyShare | undefined
+  /** ID payload bodies: ours, then the peer's. */
+  readonly ids: readonly [Uint8Array, Uint8Array]
+  /** Last ciphertext block of message 1. */
+  readonly iv: Uint8Array
+  readonly startedAt: Millis
+}
+
 export type QuickModeState =
   | { readonly kind: 'IDLE' }
-  | {
+  | ({
       readonly kind: 'SENT'
-      readonly child: ChildConfig
-      readonly variants: readonly Phase2Variant[]
-      readonly spi: number
-      readonly ni: Uint8Array
-      /** With PFS. */
-      readonly share: KeyShare | undefined
-      /** ID payload bodies: ours, then the peer's. */
-      readonly ids: readonly [Uint8Array, Uint8Array]
-      /** Last ciphertext block of message 1. */
-      readonly iv: Uint8Array
       readonly sending: Sending
-      readonly startedAt: Millis
-    }
+      /** When it was sent last, and how often out of turn. */
+      readonly sentAt: Millis
+      readonly hurried: number
+    } & Asked)
+  /** Nothing is asked for any more, but the peer may have answered, and would wait for message 3. */
+  | ({ readonly kind: 'YIELDED'; readonly until: Millis } & Asked)
   | {
       readonly kind: 'ANSWERED'
       readonly agreed: AgreedChild
@@ -71,7 +81,11 @@ export type QuickModeEvent =
   | { readonly kind: 'TRAFFIC' }
   /** The peer says, authenticated, that it refuses. */
   | { readonly kind: 'REFUSED'; readonly notify: string; readonly why: Explanation | undefined }
-  /** The peer's own exchange for the same child goes first, or the IKE SA ends. */
+  /** The child waits for this exchange. */
+  | { readonly kind: 'HURRY' }
+  /** The peer's own exchange for the same child goes first, or is over. */
+  | { readonly kind: 'YIELD' }
+  /** The IKE SA ends. */
   | { readonly kind: 'CANCEL' }
   | { readonly kind: 'DUE' }
 
@@ -117,7 +131,8 @@ export type QuickModeEffect =
       readonly do: 'failed'
       readonly child: ChildConfig
       readonly reason: string
-      readonly silent: boolean
+      /** The peer was silent. */
+      readonly missing: Missing | undefined
       readonly fields: Record<string, unknown>
     }
 
@@ -127,11 +142,11 @@ export type QuickModeIn<K> = Extract<QuickModeState, { kind: K }>
 /** When the state wants DUE. */
 export function quickModeDeadline(s: QuickModeState): Millis | undefined {
   if (s.kind === 'SENT' || s.kind === 'ANSWERED') return s.sending.dueAt
-  return s.kind === 'DONE' ? s.until : undefined
+  return s.kind === 'DONE' || s.kind === 'YIELDED' ? s.until : undefined
 }
 
 /** Wipes the secrets of a state that is left for good. */
 export function forgetQuickMode(s: QuickModeState): void {
-  if (s.kind === 'SENT') s.share?.destroy()
+  if (s.kind === 'SENT' || s.kind === 'YIELDED') s.share?.destroy()
   if (s.kind === 'ANSWERED') wipe(s.outboundKey)
 }

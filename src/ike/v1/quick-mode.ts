@@ -2,6 +2,7 @@ import type { Table } from '../transition-table.js'
 import { begin, finish } from './quick-mode-initiator.js'
 import {
   cancel,
+  hurryFirst,
   refusedBy,
   remind,
   repeatFirst,
@@ -9,6 +10,7 @@ import {
   repeatSecond,
   settle,
   takeBack,
+  yieldFirst,
 } from './quick-mode-outcomes.js'
 import { answer, confirm } from './quick-mode-responder.js'
 import type {
@@ -35,8 +37,16 @@ export const QUICK_MODE: Table<QuickModeState, QuickModeEvent, QuickModeContext,
   SENT: {
     MESSAGE: { story: 'message 2: agreed, send message 3', run: (s, e, now, c) => finish(s, e, now, c) },
     REFUSED: { story: 'the peer refuses', run: (s, e) => refusedBy(s, e) },
-    CANCEL: { story: 'given up: the peer goes first, or the IKE SA ends', run: (s) => cancel(s) },
+    HURRY: { story: 'packets wait, repeat message 1', run: (s, _e, now, c) => hurryFirst(s, now, c) },
+    YIELD: { story: 'the peer goes first', run: (s, _e, now, c) => yieldFirst(s, now, c) },
+    CANCEL: { story: 'the IKE SA ends', run: (s) => cancel(s) },
     DUE: { story: 'message 1 not answered', run: (s, _e, now, c) => repeatFirst(s, now, c) },
+  },
+  YIELDED: {
+    MESSAGE: { story: 'the peer had answered all the same', run: (s, e, now, c) => finish(s, e, now, c) },
+    REFUSED: { story: 'the peer refuses what nobody wants', run: (s) => cancel(s) },
+    CANCEL: { story: 'the IKE SA ends', run: (s) => cancel(s) },
+    DUE: { story: 'forgotten', run: (s) => cancel(s) },
   },
   ANSWERED: {
     MESSAGE: { story: 'message 3: confirmed', run: (s, e, now, c) => confirm(s, e, now, c) },
