@@ -67,6 +67,8 @@ export interface IkeSa {
   giveUp(now: Millis, child: ChildConfig): void
   /** Tells the peer that we no longer receive on these SAs. @param needed the peer would go on sending on them else */
   sendDelete(now: Millis, protocol: SaProtocol, inboundSpis: readonly number[], needed: boolean): void
+  /** IKEv1: tells the peer that a packet of its came on an SPI that we do not know. */
+  unknownSpi?(now: Millis, protocol: SaProtocol, spi: number): void
   /** Asks whether the peer is alive, without waiting for the configured idle time; once more now, when that is being asked. */
   checkAlive(now: Millis): void
   /** Begins to renew it now, where it renews itself. */
@@ -168,6 +170,8 @@ export interface IkeSaOwner {
   /** Counts a refused message and logs it once in a while; `error` becomes the peer's last error. */
   refuse(now: Millis, cause: string, error?: string, fields?: Record<string, unknown>): void
   established(now: Millis, sa: IkeSa, initialContact: boolean): void
+  /** IKEv1: the peer says later that it knows nothing of what was before this IKE SA. */
+  initialContact(now: Millis, sa: IkeSa): void
   /** An IKE SA that did not come up. */
   failed(now: Millis, sa: IkeSa, reason: string, fields?: Record<string, unknown>): void
   /** The child that a first exchange is to negotiate besides; undefined when none is wanted now. */

@@ -322,7 +322,7 @@ export class Ike {
 
   /**
    * A packet came in on an SPI that the data path does not know. A peer with which there is no IKE SA is told, once in a while,
-   * so that it asks whether we are alive.
+   * so that it asks whether we are alive; with IKEv1 one that is up is told as well, and believes it.
    * @param local where it came, port 4500 when it was in UDP, else IKE's own @param remote where it came from, likewise
    */
   unknownSpi(now: Millis, local: Endpoint, remote: Endpoint, protocol: SaProtocol, spi: number): void {
@@ -331,8 +331,11 @@ export class Ike {
     if (source === undefined || this.down) return
     const here = source.peers.filter((p) => sameIp(p.config.local, local.address))
     const [peer] = here
-    if (peer === undefined || here.some((p) => p.isUp || p.children.hasInbound(spi))) return
-    if (this.options.spiInUse?.(spi) === true || !source.hints.take(now)) return
+    if (peer === undefined || here.some((p) => p.children.hasInbound(spi))) return
+    if (this.options.spiInUse?.(spi) === true) return
+    const up = here.filter((p) => p.isUp)
+    for (const p of up) this.guard(now, p, () => p.unknownSpi(now, protocol, spi))
+    if (up.length > 0 || !source.hints.take(now)) return
     this.env.count('ike.spi-hint-sent')
     this.say({ local, remote }, spiHint(peer.config.version, this.env.random(8), protocol, spi))
   }

@@ -59,6 +59,9 @@ export interface IkeLimits {
   /** Messages without protection to one peer's address, about SPIs that we do not know: a second, and burst. */
   readonly hintsPerSecond: number
   readonly hintsBurst: number
+  /** IKEv1: the same to a peer that is up, under the IKE SA's protection: each uses up a message ID. */
+  readonly unknownSpisPerSecond: number
+  readonly unknownSpisBurst: number
   /** Such messages of a peer's that are followed by asking whether it is alive: a second, and burst. */
   readonly doubtsPerSecond: number
   readonly doubtsBurst: number
@@ -105,6 +108,8 @@ export const IKE_LIMITS: IkeLimits = {
   responderWaitMs: 2_000,
   hintsPerSecond: 1,
   hintsBurst: 4,
+  unknownSpisPerSecond: 0.1,
+  unknownSpisBurst: 2,
   doubtsPerSecond: 1,
   doubtsBurst: 2,
   doubtMs: 1_000,

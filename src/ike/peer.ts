@@ -77,6 +77,7 @@ export class Peer implements IkeSaOwner {
   private attemptAt: Millis = Number.NEGATIVE_INFINITY
   private pursueAt: Millis | undefined
   private readonly doubts: TokenBucket
+  private readonly unknownSpis: TokenBucket
   /** Somebody has said that the peer has forgotten us; it is asked, and contacted anew when it does not answer soon. */
   private doubtedAt: Millis | undefined
   /** The peer has begun an IKE SA: ours waits until then. */
@@ -95,6 +96,7 @@ export class Peer implements IkeSaOwner {
     this.version = version
     this.shared = shared
     this.lanes = sharedLanes(config, Number.POSITIVE_INFINITY)
+    this.unknownSpis = new TokenBucket(shared.limits.unknownSpisPerSecond, shared.limits.unknownSpisBurst)
     this.doubts = new TokenBucket(shared.limits.doubtsPerSecond, shared.limits.doubtsBurst)
     this.sas = new IkeSaSet(shared.limits, {
       added: (sa) => shared.register(this, sa),
@@ -328,14 +330,24 @@ export class Peer implements IkeSaOwner {
     this.env.count('ike.established')
     if (sa.role === 'responder') this.shared.proved(this)
     this.env.log('info', 'ike: IKE SA established', { peer: this.config.name, ...this.describe(sa) })
-    if (initialContact || doubted) {
-      // The peer knows nothing of what was before (RFC 2407 section 4.6.3.3).
-      this.sas.forgetBefore(now, sa)
-      this.children.clear(sa.startedAt)
-    }
+    if (initialContact || doubted) this.forgetBefore(now, sa)
     this.sas.settleOn(now, sa)
     this.shareLanes(sa)
     this.pursue(now)
+  }
+
+  initialContact(now: Millis, sa: IkeSa): void {
+    this.forgetBefore(now, sa)
+    this.pursue(now)
+  }
+
+  /** The peer knows nothing of what was before (RFC 2407 section 4.6.3.3). */
+  private forgetBefore(now: Millis, sa: IkeSa): void {
+    const had = this.config.children.filter((child) => this.children.current(child) !== undefined)
+    this.sas.forgetBefore(now, sa)
+    this.children.clear(sa.startedAt)
+    for (const child of had)
+      if (child.start === 'start' && this.children.current(child) === undefined) this.wanted.add(child)
   }
 
   firstChild(now: Millis, peersLanes: number): ChildConfig | undefined {
@@ -389,6 +401,14 @@ export class Peer implements IkeSaOwner {
     const sa = this.sas.usable()
     if (sa?.follows !== true) return this.refuse(now, 'move-ignored')
     sa.peerMoved(now, { local: sa.path.local, remote })
+  }
+
+  /** A packet came on an SPI that nobody knows: a peer that is up can be told so that it believes it. */
+  unknownSpi(now: Millis, protocol: SaProtocol, spi: number): void {
+    const sa = this.sas.usable()
+    if (sa?.unknownSpi === undefined || !this.unknownSpis.take(now)) return
+    this.env.count('ike.invalid-spi-sent')
+    sa.unknownSpi(now, protocol, spi)
   }
 
   // A peer that has forgotten us

@@ -245,6 +245,10 @@ export class IkeSaV1 implements IkeSa {
     if (!this.closed) this.phase2?.sendDelete(now, deletePayload(number, inboundSpis.map(spiOctets)), needed)
   }
 
+  unknownSpi(now: Millis, protocol: SaProtocol, spi: number): void {
+    if (!this.closed) this.phase2?.unknownSpi(now, protocol, spi)
+  }
+
   checkAlive(now: Millis): void {
     this.phase2?.checkAlive(now)
   }

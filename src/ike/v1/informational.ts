@@ -9,7 +9,7 @@ import {
   parseDelete,
   parseNotify,
 } from '../../wire/ike/v1/notify.js'
-import { DOI_IPSEC, type NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
+import { DOI_IPSEC, NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import { hash1, phase2Iv } from './keymat.js'
 import type { Phase1Keys } from './main-mode-states.js'
 import { PayloadSet, RULES } from './message-rules.js'
@@ -89,6 +89,10 @@ export const notifyPayload = (
   spi: Uint8Array,
   data: Uint8Array = new Uint8Array(0),
 ): PayloadInit => ({ type: PAYLOAD.NOTIFY, body: emitNotify({ doi: DOI_IPSEC, protocol, spi, type, data }) })
+
+/** "I know of no other SA with you", RFC 2407 section 4.6.3.3. */
+export const initialContact = (ci: Uint8Array, cr: Uint8Array): PayloadInit =>
+  notifyPayload(NOTIFY.INITIAL_CONTACT, PROTOCOL.ISAKMP, cookiePair(ci, cr))
 
 export const deletePayload = (protocol: number, spis: readonly Uint8Array[]): PayloadInit => ({
   type: PAYLOAD.DELETE,

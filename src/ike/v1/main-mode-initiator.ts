@@ -1,13 +1,13 @@
 import { equalOctets, equalSecret, isZero, wipe } from '../../bytes/octets.js'
 import { AES_BLOCK } from '../../crypto/aes-cbc.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
-import { NOTIFY, PAYLOAD, PROTOCOL } from '../../wire/ike/v1/numbers.js'
+import { NOTIFY, PAYLOAD } from '../../wire/ike/v1/numbers.js'
 import { emitSa, parseSa } from '../../wire/ike/v1/sa.js'
 import { explainMismatch } from '../differences.js'
 import type { Millis } from '../environment.js'
 import { copyPath, floated } from '../path.js'
 import { formatIkeProposal } from '../proposals.js'
-import { cookiePair, notifyPayload } from './informational.js'
+import { initialContact } from './informational.js'
 import { hashI, hashR, type Phase1Exchange, phase1Iv } from './keymat.js'
 import { FAILED, failTelling, firstSending, refuse } from './main-mode-outcomes.js'
 import {
@@ -144,8 +144,7 @@ export function sendAuth(
     { type: PAYLOAD.ID, body: idii },
     { type: PAYLOAD.HASH, body: hashI(prfId, made.skeyid, x, sai, idii) },
   ]
-  if (c.initialContact)
-    payloads.push(notifyPayload(NOTIFY.INITIAL_CONTACT, PROTOCOL.ISAKMP, cookiePair(ci, cr)))
+  if (c.initialContact) payloads.push(initialContact(ci, cr))
   const sealed = seal(headOf(ci, cr), payloads, made.keys.key, phase1Iv(prfId, x.gxi, x.gxr, AES_BLOCK))
   wipe(psk)
   s.share.destroy()

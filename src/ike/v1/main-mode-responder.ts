@@ -7,7 +7,7 @@ import { explainMismatch } from '../differences.js'
 import type { Millis } from '../environment.js'
 import { emitExplanation } from '../explanation.js'
 import { copyPath } from '../path.js'
-import { CLEAR_NOTIFY_LEN, clearNotify } from './informational.js'
+import { CLEAR_NOTIFY_LEN, clearNotify, initialContact } from './informational.js'
 import { hashI, hashR, type Phase1Exchange, phase1Iv } from './keymat.js'
 import { failTelling, refuse } from './main-mode-outcomes.js'
 import {
@@ -152,6 +152,7 @@ export function admit(s: MainModeIn<'KE_ANSWERED'>, e: Received, c: MainModeCont
   const payloads = [
     { type: PAYLOAD.ID, body: idir },
     { type: PAYLOAD.HASH, body: hashR(prfId, skeyid, x, s.sai, idir) },
+    ...(c.initialContact ? [initialContact(x.ci, x.cr)] : []),
   ]
   const sealed = seal(headOf(x.ci, x.cr), payloads, key, lastIv)
   wipe(skeyid)

@@ -16,7 +16,7 @@ import type { MainModeContext, MainModeEffect, MainModeEvent, MainModeState } fr
 //
 //   1  I -> R  SA, VID...              4  R -> I  KE, Nr, NAT-D...
 //   2  R -> I  SA, VID...              5  I -> R  encrypted: ID, HASH_I, N(INITIAL_CONTACT)
-//   3  I -> R  KE, Ni, NAT-D...        6  R -> I  encrypted: ID, HASH_R
+//   3  I -> R  KE, Ni, NAT-D...        6  R -> I  encrypted: ID, HASH_R, N(INITIAL_CONTACT)
 
 export const MAIN_MODE: Table<MainModeState, MainModeEvent, MainModeContext, MainModeEffect> = {
   IDLE: {

@@ -1,9 +1,10 @@
 import { equalOctets, wipe } from '../../bytes/octets.js'
 import { generateKeyShare } from '../../crypto/key-exchange.js'
 import { WireError } from '../../errors.js'
+import type { SaProtocol } from '../../sadb/sa-spec.js'
 import type { IkeHeader } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
-import { type NotifyPayload, spiNumber } from '../../wire/ike/v1/notify.js'
+import { type NotifyPayload, spiNumber, spiOctets } from '../../wire/ike/v1/notify.js'
 import { isErrorNotify, NOTIFY, notifyName, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import { softSeconds } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
@@ -339,16 +340,33 @@ export class Phase2 {
       if (n.type === NOTIFY.R_U_THERE) this.inform(now, [dpdPayload(NOTIFY.R_U_THERE_ACK, ci, cr, sequence)])
       return
     }
+    if (n.type === NOTIFY.INITIAL_CONTACT) return this.owner.initialContact(now, this.host.sa)
     if (!isErrorNotify(n.type)) return this.owner.env.count('ike.notify-ignored')
     const sent = [...this.exchanges.values()].filter((x) => x.state.kind === 'SENT')
     const meant = sent.find(
       ({ state: s }) => s.kind === 'SENT' && n.spi.length === 4 && spiNumber(n.spi) === s.spi,
     )
+    if (meant === undefined && n.type === NOTIFY.INVALID_SPI) return this.unknownToPeer(now, n)
     const exchange = meant ?? (n.spi.length !== 4 && sent.length === 1 ? sent[0] : undefined)
     const name = notifyName(n.type)
     const why = readExplanation(n.data)
     if (exchange !== undefined) return this.quickMode(now, exchange, { kind: 'REFUSED', notify: name, why })
     this.owner.refuse(now, 'error-notify', `the peer says ${explained(name, why)}`)
+  }
+
+  /** What we send on goes to nobody: as good as a Delete. */
+  private unknownToPeer(now: Millis, n: NotifyPayload): void {
+    // RFC 2408 section 3.14.1 leaves open where the SPI is.
+    const spi = n.spi.length === 4 ? n.spi : n.data
+    this.owner.env.count('ike.invalid-spi')
+    if (spi.length !== 4 || (n.protocol !== PROTOCOL.ESP && n.protocol !== PROTOCOL.AH)) return
+    this.owner.childrenDeleted(now, n.protocol === PROTOCOL.AH ? 'ah' : 'esp', [spiNumber(spi)])
+  }
+
+  /** A packet of the peer's came on an SPI that nobody knows. */
+  unknownSpi(now: Millis, protocol: SaProtocol, spi: number): void {
+    const number = protocol === 'ah' ? PROTOCOL.AH : PROTOCOL.ESP
+    this.inform(now, [notifyPayload(NOTIFY.INVALID_SPI, number, spiOctets(spi))])
   }
 
   private askAlive(now: Millis): void {
