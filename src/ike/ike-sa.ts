@@ -176,6 +176,8 @@ export interface IkeSaOwner {
   failed(now: Millis, sa: IkeSa, reason: string, fields?: Record<string, unknown>): void
   /** The child that a first exchange is to negotiate besides; undefined when none is wanted now. */
   firstChild(now: Millis, peersLanes: number): ChildConfig | undefined
+  /** IKEv1: the peer closes an IKE SA, which can still send. */
+  closing(now: Millis, sa: IkeSa): void
   /** The peer closed an established IKE SA. */
   closed(now: Millis, sa: IkeSa): void
   /** What the peer answers makes no sense: the IKE SA is of no use, and the peer is told. */

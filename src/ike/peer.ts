@@ -165,9 +165,8 @@ export class Peer implements IkeSaOwner {
     this.giveUpAttempt(now)
     this.wanted.clear()
     this.pursueAt = undefined
-    // The end of an IKEv2 SA is the end of its CHILD_SAs as well (RFC 7296 section 1.4.1).
-    if (this.config.version === 1)
-      for (const [protocol, spis] of this.children.inboundSpis()) this.tellDeleted(now, protocol, spis, false)
+    const last = this.sas.usable()
+    if (last !== undefined) this.endChildren(now, last, true)
     this.children.clear()
     for (const h of this.sas.all()) this.sas.drop(now, h.sa, true)
   }
@@ -199,6 +198,7 @@ export class Peer implements IkeSaOwner {
     for (const h of this.sas.all()) {
       if (h.sa.stage !== 'ESTABLISHED') continue
       if (isDue(h.closeAt, now) || isDue(h.sa.hardAt, now)) {
+        if (this.isLast(h.sa)) this.endChildren(now, h.sa, true)
         this.sas.drop(now, h.sa, true)
         this.afterClose(now)
       } else if (!h.sa.renewsItself && isDue(h.sa.softAt, now)) this.begin(now, 'rekey')
@@ -380,6 +380,10 @@ export class Peer implements IkeSaOwner {
       this.shared.refusals.refuse(now, 'half-open-failed', this.config.name, reason, fields)
       this.pursue(now)
     }
+  }
+
+  closing(now: Millis, sa: IkeSa): void {
+    if (this.isLast(sa)) this.endChildren(now, sa, false)
   }
 
   closed(now: Millis, sa: IkeSa): void {
@@ -612,6 +616,20 @@ export class Peer implements IkeSaOwner {
   private tellDeleted(now: Millis, protocol: SaProtocol, spis: readonly number[], needed: boolean): void {
     if (this.config.version === 1) return this.sas.usable()?.sendDelete(now, protocol, spis, needed)
     for (const { sa } of this.sas.all()) sa.sendDelete(now, protocol, spis, needed)
+  }
+
+  private isLast(sa: IkeSa): boolean {
+    return this.sas.all().every((h) => h.sa === sa || h.sa.stage !== 'ESTABLISHED')
+  }
+
+  /**
+   * Says that we no longer receive on any CHILD_SA, before the last IKE SA goes. The end of an IKEv2 SA says it already (RFC 7296
+   * section 1.4.1); in IKEv1 the peer might keep them, and send to nobody. Ours do not outlive it: without it nothing
+   * would tell that the peer is gone.
+   */
+  private endChildren(now: Millis, last: IkeSa, needed: boolean): void {
+    if (last.version !== 1) return
+    for (const [protocol, spis] of this.children.inboundSpis()) last.sendDelete(now, protocol, spis, needed)
   }
 
   private later(at: Millis): void {

@@ -1,13 +1,17 @@
 import { describe, expect, test } from 'vitest'
+import { hex } from '../../src/bytes/octets.js'
 import { IKE_LIMITS } from '../../src/ike/limits.js'
-import { initialContact, notifyPayload } from '../../src/ike/v1/informational.js'
+import { deletePayload, initialContact, notifyPayload } from '../../src/ike/v1/informational.js'
+import { EXCHANGE } from '../../src/wire/ike/header.js'
 import { spiOctets } from '../../src/wire/ike/v1/notify.js'
-import { NOTIFY, PROTOCOL } from '../../src/wire/ike/v1/numbers.js'
+import { FLAG, NOTIFY, PROTOCOL } from '../../src/wire/ike/v1/numbers.js'
+import { sameIp } from '../../src/wire/ip-address.js'
 import { established, ikeSaOf, sealedBy, toB, two } from './attacker-v1.js'
 import { childConfig, convergence, IkeEnd, type IkeEnds, ikePeer, mirroredPeer } from './ike-ends.js'
 import { A, B } from './prephase-ends.js'
+import type { Datagram } from './virtual-network.js'
 
-// One end starts again with nothing, and the other one renews its IKE SA before it notices (RFC 2407 section 4.6.3.3).
+// What one end has, and the other one not: after a restart, and after the end of the IKE SA.
 
 /** A's packets; B's data path reports those that it does not know. */
 function traffic({ network, a, b }: IkeEnds, ms: number): void {
@@ -128,4 +132,50 @@ test('INITIAL_CONTACT in an Informational of its own: what is older than its IKE
   says()
   expect(b.current()).toHaveLength(0)
   expect(b.established()).toHaveLength(1)
+})
+
+describe('the last IKE SA ends, and the peer might keep its CHILD_SAs', () => {
+  const isInformational = (d: Datagram): boolean => d.message[18] === EXCHANGE.INFORMATIONAL_V1
+
+  test('by the peer, who deletes the IKE SA alone: it is told of every CHILD_SA', () => {
+    const ends = established()
+    const { a, b } = ends
+    const own = ikeSaOf(ends)
+    const answers = toB(ends, sealedBy(a, [deletePayload(PROTOCOL.ISAKMP, [own])]))
+    expect(answers).toHaveLength(1)
+    expect([b.env.sas.size, a.env.sas.size]).toEqual([0, 0])
+    expect(a.established()).toHaveLength(1)
+  })
+
+  test('by its lifetime, which is over first at the responder: the CHILD_SAs are deleted before', () => {
+    const { network, a, b } = established({ config: { ikeLifetimeSeconds: 60 } })
+    network.impairment = (d) => (d.message[18] === EXCHANGE.MAIN_MODE ? [] : [5])
+    const before = network.sent.length
+    network.runFor(61_000)
+    const told = network.sent
+      .slice(before)
+      .filter((d) => isInformational(d) && sameIp(d.from.address, B.address))
+      .map((d) => hex(d.message))
+    // One Delete each; a repetition has the same octets.
+    expect(new Set(told).size).toBe(2)
+    expect([a.env.sas.size, b.env.sas.size]).toEqual([0, 0])
+  })
+
+  test.each(['a', 'b'] as const)('%s is told to terminate: each Delete is said again', (who) => {
+    for (const lost of [0, 1]) {
+      const { network, a, b } = established()
+      const [end, peer] = who === 'a' ? [a, 'b'] : [b, 'a']
+      let informational = 0
+      const own = (who === 'a' ? A : B).address
+      const told = (d: Datagram): boolean =>
+        isInformational(d) && sameIp(d.from.address, own) && (d.message[19]! & FLAG.ENCRYPTION) !== 0
+      network.impairment = (d) => (told(d) && informational++ === lost ? [] : [5])
+      end.ike.terminate(network.now, peer)
+      network.runFor(1_500)
+      for (const e of [a, b]) expect([e.env.sas.size, e.established().length]).toEqual([0, 0])
+      network.runFor(10_000)
+      // Two Deletes, three times each.
+      expect(informational).toBe(6)
+    }
+  })
 })

@@ -184,11 +184,11 @@ export class Phase2 {
 
   /**
    * Ends all exchanges and wipes the keys. With `tell` the peer gets a Delete.
-   * @returns what is to be said again; empty for an IKE SA that the peer gives up by itself
+   * @returns what is to be said again, Deletes of CHILD_SAs among them; nothing new for an IKE SA that the peer gives up by itself
    */
   close(now: Millis, tell: boolean): LastWords {
     const { phase1 } = this
-    const words = new LastWords(this.owner.limits.retransmitMs)
+    const words = tell ? this.lastWords : new LastWords(this.owner.limits.retransmitMs)
     if (tell) {
       const message = this.inform(now, [deletePayload(PROTOCOL.ISAKMP, [cookiePair(phase1.ci, phase1.cr)])])
       if (!this.isRetired) words.add(now, message)
@@ -323,6 +323,7 @@ export class Phase2 {
         const own = cookiePair(this.phase1.ci, this.phase1.cr)
         if (d.spis.some((s) => equalOctets(s, own))) {
           this.host.tell('the peer deletes the IKE SA', 'CLOSED')
+          this.owner.closing(now, this.host.sa)
           this.host.sa.close(now, false)
           return this.owner.closed(now, this.host.sa)
         }
