@@ -194,7 +194,7 @@ export interface IkeSaOwner {
   crashed(now: Millis, sa: IkeSa): void
   /** A peer that goes on under an IKE SA that has ended here. @param answer without protection, for the peer to find out */
   unknown(now: Millis, path: Path, answer: Uint8Array): void
-  /** The peer does not answer any more. */
+  /** The peer does not answer any more, on this IKE SA. */
   dead(now: Millis, sa: IkeSa): void
   /** A message of the peer's came another way than before. */
   moved(now: Millis, sa: IkeSa): void

@@ -363,6 +363,8 @@ export class Peer implements IkeSaOwner {
     this.env.count('ike.rekeyed')
     this.env.log('info', 'ike: IKE SA renewed', { peer: this.config.name, ...this.describe(next) })
     this.sas.replace(now, old)
+    // Its first message may have come another way.
+    if (next.follows) this.children.redirect(now, next.path)
     this.pursue(now)
   }
 
@@ -466,16 +468,23 @@ export class Peer implements IkeSaOwner {
     this.shared.tellUnknown(now, this, path, answer)
   }
 
-  dead(now: Millis, _sa: IkeSa): void {
+  dead(now: Millis, sa: IkeSa): void {
+    // The peer may have forgotten what another one has taken the place of: of that one its silence says nothing.
+    if (sa !== this.sas.usable()) {
+      this.sas.drop(now, sa, false)
+      return this.afterClose(now)
+    }
     const message = 'the peer does not answer any more (dead peer detection)'
     this.lastError = { at: now, message }
     this.env.count('ike.dead-peer')
     this.env.log('warn', `ike: ${message}`, { peer: this.config.name })
-    for (const { sa } of this.sas.all()) if (sa.stage === 'ESTABLISHED') this.sas.drop(now, sa, false)
+    for (const h of this.sas.all()) if (h.sa.stage === 'ESTABLISHED') this.sas.drop(now, h.sa, false)
     this.afterClose(now)
   }
 
   moved(now: Millis, sa: IkeSa): void {
+    // On one that another has taken the place of, the last words may come from where the peer was before.
+    if (sa !== this.sas.usable()) return
     this.env.log('info', 'ike: the peer is reached another way', {
       peer: this.config.name,
       remote: formatEndpoint(sa.path.remote),
@@ -612,10 +621,14 @@ export class Peer implements IkeSaOwner {
     return ready
   }
 
-  /** Each IKE SA knows which of them are its own. */
+  /**
+   * Each IKE SA knows which of them are its own. One that another has taken the place of, and that the peer may not know any more,
+   * ends soon with all that is left of them.
+   */
   private tellDeleted(now: Millis, protocol: SaProtocol, spis: readonly number[], needed: boolean): void {
     if (this.config.version === 1) return this.sas.usable()?.sendDelete(now, protocol, spis, needed)
-    for (const { sa } of this.sas.all()) sa.sendDelete(now, protocol, spis, needed)
+    for (const { sa } of this.sas.all())
+      if (needed || !this.sas.isReplaced(sa)) sa.sendDelete(now, protocol, spis, needed)
   }
 
   private isLast(sa: IkeSa): boolean {

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { hex } from '../../src/bytes/octets.js'
 import type { IkePeerConfig } from '../../src/ike/config.js'
 import type { Endpoint } from '../../src/ike/environment.js'
 import type { IkeOptions } from '../../src/ike/ike.js'
+import { EXCHANGE } from '../../src/wire/ike/header.js'
 import { formatIp } from '../../src/wire/ip-address.js'
 import {
   childConfig,
@@ -227,6 +229,33 @@ describe.each([1, 2] as const)('behind a NAT, IKEv%i', (version) => {
     expect(b.env.counted('ike.rate-limit')).toBe(200)
     expect(network.sent.length).toBe(sent)
   })
+})
+
+test('the last words on a renewed IKE SA move nothing back to where the peer was', () => {
+  const { network, nat, a, b } = behindNatOf(2)
+  a.ike.acquire(network.now, 1)
+  network.runFor(500)
+  const old = a.peer.ikeSas[0]!.initiatorSpi
+  let words = 0
+  network.impairment = ({ from, message }) => {
+    const mine = formatIp(from.address) === formatIp(PUBLIC.address) && message[18] === EXCHANGE.INFORMATIONAL
+    if (!mine || hex(message.subarray(0, 8)) !== old) return [5]
+    return words++ === 1 ? [3_000] : []
+  }
+  a.ike.rekey(network.now, 'b')
+  network.runFor(500)
+  nat.base = 20_000
+  network.runUntil(() => words === 2, 5_000)
+  nat.base = 30_000
+  const { spi } = a.env.newestOutbound(1)!
+  a.ike.expire(network.now, {
+    ...{ direction: 'outbound', protocol: 'esp', policy: 1, limit: 'soft', cause: 'asked', spi },
+  } as const)
+  network.runFor(500)
+  const port = (): number | undefined => b.env.newestOutbound(1)!.udp?.remotePort
+  expect([port(), b.peer.ikeSas.length]).toEqual([34_500, 2])
+  network.runUntil(() => b.peer.ikeSas.length === 1, 5_000)
+  expect([port(), b.peer.ikeSas.length]).toEqual([34_500, 1])
 })
 
 describe.each([1, 2] as const)('encapsulation without a NAT, IKEv%i', (version) => {

@@ -1,3 +1,5 @@
+import type { IkePeerConfig } from '../../src/ike/config.js'
+import type { IkeOptions } from '../../src/ike/ike.js'
 import type { Phase1 } from '../../src/ike/v1/main-mode-states.js'
 import { Impairer } from '../lab/impair/impairer.js'
 import type { V1Secrets } from '../lab/impair/rewrite.js'
@@ -16,19 +18,36 @@ export interface ImpairedEnds extends IkeEnds {
 export function impairedEnds(side: 'a' | 'b', rules: readonly Rule[], o: TwoIkes = {}): ImpairedEnds {
   const network = new VirtualNetwork(o)
   const config = ikePeer(o.config)
+  const seed = o.seed ?? 0
+  const make = { a: config, b: { ...mirroredPeer(config), ...o.b } }
+  let impairer: Impairer | undefined
+  const end = (name: 'a' | 'b'): IkeEnd => {
+    if (name !== side) return new IkeEnd(network, [make[name]], `${name} ${seed}`, o.options)
+    const made = impairedEnd(network, make[name], rules, `${name} ${seed}`, o.options)
+    impairer = made.impairer
+    return made.end
+  }
+  const [a, b] = [end('a'), end('b')]
+  const [impaired, healthy] = side === 'a' ? [a, b] : [b, a]
+  return { network, a, b, impairer: impairer!, impaired, healthy }
+}
+
+/** One end that does not keep to the rules. */
+export function impairedEnd(
+  network: VirtualNetwork,
+  config: IkePeerConfig,
+  rules: readonly Rule[],
+  seed: string,
+  options?: IkeOptions,
+): { readonly end: IkeEnd; readonly impairer: Impairer } {
   const timers: { at: number; run: () => void }[] = []
-  let end: IkeEnd | undefined
+  let made: IkeEnd | undefined
   const impairer = new Impairer(rules, {
     later: (ms, run) => timers.push({ at: network.now + ms, run }),
-    secretsOf: (ci) => end && secretsOf(end, ci),
+    secretsOf: (ci) => made && secretsOf(made, ci),
   })
-  const envOf = (name: 'a' | 'b') => {
-    const env = new IkeEnvironmentTwin(network, `${name} ${o.seed ?? 0}`)
-    return name === side ? impairer.wrap(env) : env
-  }
-  const a = new IkeEnd(network, [config], '', o.options, envOf('a'))
-  const b = new IkeEnd(network, [{ ...mirroredPeer(config), ...o.b }], '', o.options, envOf('b'))
-  end = side === 'a' ? a : b
+  const end = new IkeEnd(network, [config], '', options, impairer.wrap(new IkeEnvironmentTwin(network, seed)))
+  made = end
   const { receive, tick, nextDeadline } = end
   Object.assign(end, {
     receive: (...args: Parameters<IkeEnd['receive']>) => {
@@ -47,7 +66,7 @@ export function impairedEnds(side: 'a' | 'b', rules: readonly Rule[], o: TwoIkes
       return Number.isFinite(at) ? at : undefined
     },
   })
-  return { network, a, b, impairer, impaired: end, healthy: side === 'a' ? b : a }
+  return { end, impairer }
 }
 
 /** Looks into the end that it belongs to. */
