@@ -1,16 +1,17 @@
-import { hex, isZero, wipe } from '../bytes/octets.js'
+import { isZero, wipe } from '../bytes/octets.js'
 import { ConfigError, InternalError, WireError } from '../errors.js'
 import type { SaExpiry, SaKey, SaProtocol } from '../sadb/sa-spec.js'
 import { EXCHANGE, type IkeHeader, parseIkeHeader } from '../wire/ike/header.js'
 import { spiNumber } from '../wire/ike/v1/notify.js'
 import { PAYLOAD } from '../wire/ike/v2/numbers.js'
-import { formatIp, type IpAddress, sameIp } from '../wire/ip-address.js'
+import { formatIp, sameIp } from '../wire/ip-address.js'
 import type { Unreachable } from '../wire/unreachable.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
 import { Deadlines } from './deadlines.js'
 import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
 import { keysOf, plainKeys } from './first-keys.js'
-import type { FirstKeys, IkeSa, IkeVersion } from './ike-sa.js'
+import type { FirstKeys, IkeVersion } from './ike-sa.js'
+import { IkeSaIndex } from './ike-sa-index.js'
 import { IKE_LIMITS, type IkeLimits } from './limits.js'
 import type { Path } from './path.js'
 import { Peer, type PeerShared } from './peer.js'
@@ -73,8 +74,7 @@ export class Ike {
   private readonly sources = new Map<string, Source>()
   private readonly deadlines = new Deadlines<Peer>()
   private readonly allFirsts: TokenBucket
-  /** IKE SAs by initiator cookie and peer address. */
-  private readonly sas = new Map<string, { peer: Peer; sa: IkeSa }>()
+  private readonly sas = new IkeSaIndex()
   /** The latest time that anybody has told us. */
   private now: Millis = 0
   private down = false
@@ -116,8 +116,8 @@ export class Ike {
         const source = this.sources.get(formatIp(config.remote))
         if (source !== undefined) this.answerUnknown(now, path, answer, source)
       },
-      register: (peer, sa) => this.sas.set(nameOf(sa.initiatorSpi, peer.config.remote), { peer, sa }),
-      unregister: (peer, sa) => this.unregister(peer, sa),
+      register: (peer, sa) => this.sas.add(peer, sa),
+      unregister: (peer, sa) => this.sas.remove(peer, sa),
     }
     for (const config of peers) this.addPeer(config, shared)
   }
@@ -180,7 +180,7 @@ export class Ike {
     const source = this.sources.get(from)
     if (source === undefined) return this.fromElsewhere(now, path, header, message, from)
     const major = header.version >>> 4
-    const found = this.sas.get(nameOf(header.initiatorSpi, path.remote.address))
+    const found = this.sas.with(header.initiatorSpi, path.remote.address)
     const known = found !== undefined || this.prephase.peek(now, header.initiatorSpi) !== undefined
     const bucket = known ? source.messages : hasCookie(header) ? source.returned : source.strangers
     if (!bucket.take(now)) return this.refusals.refuse(now, 'rate-limit', source.peers[0]!.config.name)
@@ -196,15 +196,18 @@ export class Ike {
 
   /**
    * A message from an address that is nobody's: a NAT may have given a peer behind it another one. Whether it has, the IKE SA
-   * finds out, as with any message.
+   * finds out, as with any message. The peer is there for good, at the rate that it has anywhere: it does not share that of
+   * strangers.
    */
   private fromElsewhere(now: Millis, path: Path, header: IkeHeader, message: Uint8Array, from: string): void {
-    if (!this.elsewhere.take(now)) return this.refusals.refuse(now, 'rate-limit', undefined)
-    const prefix = `${hex(header.initiatorSpi)} `
-    for (const [name, { peer, sa }] of this.sas)
-      if (name.startsWith(prefix) && sa.follows && sa.version === header.version >>> 4)
-        return this.with(peer, () => sa.receive(now, path, header, message))
-    this.refusals.refuse(now, 'unknown-peer', undefined, undefined, { from })
+    const found = this.sas.moved(header.initiatorSpi, header.version >>> 4)
+    if (found === undefined) {
+      if (!this.elsewhere.take(now)) return this.refusals.refuse(now, 'rate-limit', undefined)
+      return this.refusals.refuse(now, 'unknown-peer', undefined, undefined, { from })
+    }
+    const { peer, sa } = found
+    if (this.sourceOf(peer)?.messages.take(now) === false) return peer.refuse(now, 'rate-limit')
+    this.with(peer, () => sa.receive(now, path, header, message))
   }
 
   /** The newest packet of an inbound SA, an authentic one, came from elsewhere than the ones before. */
@@ -276,7 +279,7 @@ export class Ike {
 
   /** Who has authenticated itself may begin again at once: the rates are for those who never do. */
   private proved(peer: Peer): void {
-    const source = this.sources.get(formatIp(peer.config.remote))
+    const source = this.sourceOf(peer)
     for (const bucket of [source?.firsts, source?.proven, this.allFirsts]) bucket?.giveBack()
   }
 
@@ -299,8 +302,7 @@ export class Ike {
     header: IkeHeader,
     source: Source,
   ): void {
-    const prefix = `${hex(header.initiatorSpi)} `
-    if (answer === undefined || [...this.sas.keys()].some((name) => name.startsWith(prefix))) return
+    if (answer === undefined || this.sas.has(header.initiatorSpi)) return
     this.answerUnknown(now, path, answer, source)
   }
 
@@ -463,17 +465,15 @@ export class Ike {
     return peer
   }
 
-  private unregister(peer: Peer, sa: IkeSa): void {
-    const name = nameOf(sa.initiatorSpi, peer.config.remote)
-    if (this.sas.get(name)?.sa === sa) this.sas.delete(name)
+  private sourceOf(peer: Peer): Source | undefined {
+    return this.sources.get(formatIp(peer.config.remote))
   }
 
   /** Random, not zero, not in use. */
   private newIkeSpi(): Uint8Array {
     for (let i = 0; i < 16; i++) {
       const spi = this.env.random(8)
-      const prefix = `${hex(spi)} `
-      if (!isZero(spi) && ![...this.sas.keys()].some((name) => name.startsWith(prefix))) return spi
+      if (!isZero(spi) && !this.sas.has(spi)) return spi
     }
     throw new InternalError('the random source gives no usable cookie')
   }
@@ -512,5 +512,3 @@ export class Ike {
 /** RFC 7296 section 2.6: a cookie is in front of everything else. */
 const hasCookie = (h: IkeHeader): boolean =>
   h.exchange === EXCHANGE.IKE_SA_INIT && h.nextPayload === PAYLOAD.NOTIFY
-
-const nameOf = (spi: Uint8Array, address: IpAddress): string => `${hex(spi)} ${formatIp(address)}`

@@ -29,7 +29,7 @@ export interface IkeLimits {
    */
   readonly strangersPerSecond: number
   readonly strangersBurst: number
-  /** Messages a second from addresses of no peer, and burst, that may be of a peer whose NAT has moved it. */
+  /** Messages a second from addresses of no peer, and burst, that are told apart from a flood: none of them is a peer's. */
   readonly elsewherePerSecond: number
   readonly elsewhereBurst: number
   /** Answers with the same octets to one repeated message. */

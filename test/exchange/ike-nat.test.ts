@@ -188,6 +188,36 @@ describe.each([1, 2] as const)('behind a NAT, IKEv%i', (version) => {
     expect(a.env.counted('ike.dead-peer') + b.env.counted('ike.dead-peer')).toBe(0)
   })
 
+  test.each([200, 1_000])('nor do %i strangers a second cost it anything', (rate) => {
+    const ends = behindNat({ dpdDelaySeconds: 10 })
+    const { network, nat, a, b } = ends
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    nat.moveTo(endpoint('198.51.100.99'))
+    network.runFor(15_000)
+    const junk = network.sent.findLast((d) => d.to.port === 4500)!.message
+    junk[0]! ^= 1
+    for (let second = 0; second < 60; second++) {
+      for (let i = 0; i < rate; i++) network.inject(endpoint('203.0.113.9'), B, junk, (1_000 * i) / rate)
+      network.runFor(1_000)
+    }
+    expect(convergence(ends)).toEqual([])
+    expect(b.env.counted('ike.rate-limit')).toBeGreaterThan(1_000)
+    expect(a.env.counted('ike.dead-peer') + b.env.counted('ike.dead-peer')).toBe(0)
+  })
+
+  test('who knows its SPIs has no more than the rate that it has anywhere', () => {
+    const { network, nat, a, b } = behindNat({ dpdDelaySeconds: 10 })
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    nat.moveTo(endpoint('198.51.100.99'))
+    network.runFor(15_000)
+    const forged = new Uint8Array(network.sent.findLast((d) => d.from.port !== 4500)!.message)
+    forged[forged.length - 1]! ^= 1
+    for (let i = 0; i < 3_000; i++) b.receive(network.now, B, endpoint('203.0.113.9'), forged)
+    expect(b.env.counted('ike.rate-limit')).toBe(2_000)
+  })
+
   test('nobody is followed without proof, and nobody who is behind no NAT', () => {
     const { network, a, b } = behindNat({ dpdDelaySeconds: 0 })
     a.ike.acquire(network.now, 1)
