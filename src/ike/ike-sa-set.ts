@@ -17,7 +17,10 @@ export interface IkeSaSetListener {
   removed(now: Millis, sa: IkeSa): void
 }
 
-/** The IKE SAs of one peer, in order of creation. Bounded by halfOpenPerPeer + ikeSasPerPeer + our own attempt. */
+/**
+ * The IKE SAs of one peer, in order of creation. Bounded by halfOpenPerPeer + ikeSasPerPeer + closingPerPeer, one HELD for each that
+ * is established, and our own attempt.
+ */
 export class IkeSaSet {
   private readonly limits: IkeLimits
   private readonly listener: IkeSaSetListener
@@ -51,9 +54,11 @@ export class IkeSaSet {
     return this.held.some((h) => h.sa.negotiating(child))
   }
 
-  add(sa: IkeSa): void {
+  add(now: Millis, sa: IkeSa): void {
     this.held = [...this.held, { sa, closeAt: undefined }]
     this.listener.added(sa)
+    // A renewed one closes its predecessor by itself.
+    this.limitClosing(now)
   }
 
   remove(now: Millis, sa: IkeSa): void {
@@ -65,8 +70,16 @@ export class IkeSaSet {
   /** Closes and removes, at once or when the peer has confirmed it. @param tell the peer gets a Delete */
   drop(now: Millis, sa: IkeSa, tell: boolean): void {
     sa.close(now, tell)
-    if (sa.stage === 'CLOSED') this.remove(now, sa)
-    else this.listener.ended(now, sa)
+    if (sa.stage === 'CLOSED') return this.remove(now, sa)
+    this.listener.ended(now, sa)
+    this.limitClosing(now)
+  }
+
+  /** A peer that confirms no end has been told often enough. */
+  private limitClosing(now: Millis): void {
+    const closing = this.held.filter((h) => h.sa.stage === 'CLOSING')
+    const tooMany = Math.max(0, closing.length - this.limits.closingPerPeer)
+    for (const { sa } of closing.slice(0, tooMany)) this.drop(now, sa, false)
   }
 
   /** `next` has taken the place of `old`, which goes when the peer deletes it, or by itself. */

@@ -10,6 +10,8 @@ export interface IkeLimits {
   readonly halfOpenPerPeer: number
   /** Established IKE SAs of a peer; above it the oldest is closed. */
   readonly ikeSasPerPeer: number
+  /** IKE SAs of a peer whose Delete waits for its confirmation; above it the oldest is forgotten. */
+  readonly closingPerPeer: number
   /** First messages a second from one peer's address, and burst: what may cost Diffie-Hellman work. */
   readonly firstMessagesPerSecond: number
   readonly firstMessagesBurst: number
@@ -42,7 +44,10 @@ export interface IkeLimits {
   readonly exchangesPerSa: number
   /** IKEv1: message IDs of each end that one IKE SA remembers; it is renewed before, and ends when our own are used up. */
   readonly messageIds: number
-  /** SAs that one policy may have; above it the oldest goes. */
+  /**
+   * SAs that one policy may have; above it the oldest goes. In IKEv2 as many more may wait for the peer to confirm their Delete,
+   * all policies of a peer taken together: above it the peer gets no new ones.
+   */
   readonly childSasPerPolicy: number
   /** How long a replaced SA is kept by the end that knows that both have moved to the new one. */
   readonly lingerMs: number
@@ -83,6 +88,7 @@ export const IKE_LIMITS: IkeLimits = {
   halfOpenMs: 35_000,
   halfOpenPerPeer: 8,
   ikeSasPerPeer: 8,
+  closingPerPeer: 16,
   firstMessagesPerSecond: 5,
   firstMessagesBurst: 20,
   allFirstsPerSecond: 50,

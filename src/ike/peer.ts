@@ -247,7 +247,7 @@ export class Peer implements IkeSaOwner {
       return this.refuse(now, 'simultaneous')
     const sa = this.version.answer(now, this, path, header, message, takeKeys, admission)
     if (sa === undefined) return
-    this.sas.add(sa)
+    this.sas.add(now, sa)
     if (this.sas.limitHalfOpen(now)) this.env.count('ike.half-open-limit')
   }
 
@@ -355,8 +355,8 @@ export class Peer implements IkeSaOwner {
     return child && inSharedLane(this.config.children, child, sharedLanes(this.config, peersLanes))
   }
 
-  held(_now: Millis, next: IkeSa): void {
-    this.sas.add(next)
+  held(now: Millis, next: IkeSa): void {
+    this.sas.add(now, next)
   }
 
   replaced(now: Millis, old: IkeSa, next: IkeSa): void {
@@ -677,7 +677,7 @@ export class Peer implements IkeSaOwner {
       return
     }
     attempt.sa = sa
-    this.sas.add(sa)
+    this.sas.add(now, sa)
   }
 
   private attemptFailed(

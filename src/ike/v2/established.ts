@@ -82,7 +82,7 @@ export class Established {
   endedByPeer = false
   readonly host: EstablishedHost
   readonly owner: IkeSaOwner
-  /** Bounded by childSasPerPolicy: the manager ends the oldest. */
+  /** Bounded by childSasPerPolicy, twice: the manager ends the oldest, which stays here until the peer confirms its end. */
   children: OwnedChild[] = []
   own: OwnState = IDLE
   private readonly window: Window

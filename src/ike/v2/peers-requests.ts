@@ -50,6 +50,7 @@ export function answerRequest(ike: Established, now: Millis, exchange: number, s
 
 function createChild(ike: Established, now: Millis, set: PayloadSet): Answer {
   const { owner, own } = ike
+  if (tooManyClosing(ike)) return notNow(ike, now)
   const named = set.notify(NOTIFY.REKEY_SA)
   const old = named && childNamed(ike, named)
   if (named !== undefined && old === undefined) {
@@ -79,6 +80,12 @@ function createChild(ike: Established, now: Millis, set: PayloadSet): Answer {
   if (!isAwaited(made)) return childMade(ike, now, { agreed, keymat: made, old, lowest }, payloads)
   if (contested) ike.ownEvent(now, { kind: 'CHILD_RIVAL', rival: { made: undefined, lowest } })
   return answer([...payloads, notify('ADDITIONAL_KEY_EXCHANGE', ike.await(now, { ...made, old }))])
+}
+
+/** The peer confirms no Delete: what it would make beyond that would have no bound. */
+function tooManyClosing({ children, owner: { config, limits } }: Established): boolean {
+  const closing = children.filter((c) => c.closing).length
+  return closing >= limits.childSasPerPolicy * config.children.length
 }
 
 function childNamed(ike: Established, n: NotifyPayload): OwnedChild | undefined {
