@@ -242,13 +242,24 @@ export class Peer implements IkeSaOwner {
     takeKeys: () => FirstKeys | undefined,
     admission: Admission,
   ): void {
-    const own = this.attempt?.sa
-    if (own?.stage === 'CONNECTING' && (own.answered || goesFirst(own.initiatorSpi, header.initiatorSpi)))
-      return this.refuse(now, 'simultaneous')
+    if (this.goesOnInstead(now, header.initiatorSpi)) return this.refuse(now, 'simultaneous')
     const sa = this.version.answer(now, this, path, header, message, takeKeys, admission)
     if (sa === undefined) return
     this.sas.add(now, sa)
     if (this.sas.limitHalfOpen(now)) this.env.count('ike.half-open-limit')
+  }
+
+  /**
+   * Both ends begin at once: whether it is our own attempt that goes on. One whose repetition has no answer either, in the time that
+   * the first sending had, may not come through at all, behind a firewall say that opens from the peer's side only.
+   */
+  private goesOnInstead(now: Millis, peersSpi: Uint8Array): boolean {
+    const own = this.attempt?.sa
+    if (own?.stage !== 'CONNECTING') return false
+    const { silence } = own.describe()
+    const [patience = 0] = this.limits.retransmitMs
+    if (silence !== undefined && now - silence.at >= 2 * patience) return false
+    return own.answered || goesFirst(own.initiatorSpi, peersSpi)
   }
 
   /** First exchanges that the peer, or somebody in its name, has under way. */
