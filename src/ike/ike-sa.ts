@@ -169,6 +169,8 @@ export interface IkeSaOwner {
   newSpi(child: ChildConfig): number
   /** Counts a refused message and logs it once in a while; `error` becomes the peer's last error. */
   refuse(now: Millis, cause: string, error?: string, fields?: Record<string, unknown>): void
+  /** The same for a message that anybody may have sent: no error of a peer that has come through. */
+  refuseStranger(now: Millis, cause: string, error: string, fields?: Record<string, unknown>): void
   established(now: Millis, sa: IkeSa, initialContact: boolean): void
   /** IKEv1: the peer says later that it knows nothing of what was before this IKE SA. */
   initialContact(now: Millis, sa: IkeSa): void

@@ -324,9 +324,9 @@ export class Peer implements IkeSaOwner {
   }
 
   /** A message that belongs to nothing: of concern to the operator as long as the peer itself has not come through. */
-  refuseStranger(now: Millis, cause: string, error: string): void {
+  refuseStranger(now: Millis, cause: string, error: string, fields?: Record<string, unknown>): void {
     if (this.sas.anyEstablished()) this.refuse(now, cause)
-    else this.refuse(now, cause, error)
+    else this.refuse(now, cause, error, fields)
   }
 
   established(now: Millis, sa: IkeSa, initialContact: boolean): void {
@@ -389,8 +389,7 @@ export class Peer implements IkeSaOwner {
       this.attempt = undefined
       this.attemptFailed(now, sa.startedAt, reason, fields)
     } else {
-      this.lastError = { at: now, message: reason }
-      this.shared.refusals.refuse(now, 'half-open-failed', this.config.name, reason, fields)
+      this.refuseStranger(now, 'half-open-failed', reason, fields)
       this.pursue(now)
     }
   }

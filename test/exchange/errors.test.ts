@@ -4,7 +4,9 @@ import type { IkePeerConfig } from '../../src/ike/config.js'
 import { EXPLANATION_MAX, emitExplanation, mirrored, readExplanation } from '../../src/ike/explanation.js'
 import { parseIdentity } from '../../src/ike/identity.js'
 import { parseChildProposal, parseIkeProposal } from '../../src/ike/proposals.js'
-import { childConfig, type IkeEnd, selector, twoIkes } from './ike-ends.js'
+import { PAYLOAD, PHASE1 } from '../../src/wire/ike/v1/numbers.js'
+import { established as establishedV1, rebuilt, replaced, transforms, withNumber } from './attacker-v1.js'
+import { childConfig, type IkeEnd, type IkeEnds, selector, twoIkes } from './ike-ends.js'
 import { A, B, endpoint, ip, K_AB } from './prephase-ends.js'
 import { type Impairment, seededRandom } from './virtual-network.js'
 
@@ -449,5 +451,32 @@ describe('explanations', () => {
     expect(answered!.message.length).toBeLessThanOrEqual(asked!.message.length)
     expect(a.peer.lastError?.message).toContain('NO_PROPOSAL_CHOSEN')
     expect(A.port).toBe(500)
+  })
+})
+
+describe('IKEv1: strangers in the name of a peer that has come through', () => {
+  const begin = (ends: IkeEnds): Uint8Array => {
+    const forged = new Uint8Array(ends.network.sent[0]!.message)
+    forged.set([9, 9, 9, 9, 9, 9, 9, 9])
+    return forged
+  }
+
+  test('a message 1 that is not followed up', () => {
+    const ends = establishedV1()
+    const { network, b } = ends
+    network.inject(A, B, begin(ends))
+    network.runFor(40_000)
+    expect(b.env.counted('ike.half-open-failed')).toBe(1)
+    expect(b.peer.lastError).toBeUndefined()
+  })
+
+  test('a message 1 whose proposals do not fit', () => {
+    const ends = establishedV1()
+    const { network, b } = ends
+    const none = transforms(withNumber(PHASE1.GROUP, 1))
+    network.inject(A, B, rebuilt(begin(ends), replaced(PAYLOAD.SA, none)))
+    network.runFor(1_000)
+    expect(b.env.counted('ike.no-proposal-chosen')).toBe(1)
+    expect(b.peer.lastError).toBeUndefined()
   })
 })

@@ -334,6 +334,9 @@ export class IkeSaV1 implements IkeSa {
       case 'send':
         return this.send(e.path, e.message)
       case 'refuse':
+        // Until message 5 has come through, anybody may be the initiator.
+        if (this.role === 'responder' && e.error !== undefined)
+          return this.owner.refuseStranger(now, e.cause, e.error, e.fields)
         return this.owner.refuse(now, e.cause, e.error, e.fields)
       case 'count':
         return this.owner.env.count(e.counter)
