@@ -16,7 +16,7 @@ import {
   twoIkes,
 } from './ike-ends.js'
 import { B, endpoint } from './prephase-ends.js'
-import { VirtualNetwork, type VirtualNode } from './virtual-network.js'
+import { type Datagram, VirtualNetwork, type VirtualNode } from './virtual-network.js'
 
 const INSIDE = endpoint('10.0.0.5')
 const PUBLIC = endpoint('198.51.100.7')
@@ -72,6 +72,47 @@ function behindNatOf(version: 1 | 2, over: Partial<IkePeerConfig> = {}, b: Parti
   const other = new IkeEnd(network, [{ ...mirroredPeer(config), remote: PUBLIC.address, ...b }], 'b')
   return { network, nat, a: one, b: other }
 }
+
+describe('our own port is not for the peer to change, IKEv2', () => {
+  const at = (port: number, { message, from, to }: Datagram, network: VirtualNetwork): [] => {
+    network.inject(from, { ...to, port }, message, 5)
+    return []
+  }
+
+  test('a message that comes to port 500 moves nothing', () => {
+    const { network, a, b } = behindNatOf(2, { dpdDelaySeconds: 10 }, { dpdDelaySeconds: 0 })
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    let moved = 0
+    network.impairment = (d) =>
+      d.message[18] === EXCHANGE.INFORMATIONAL && d.to.port === 4500 && moved++ === 0
+        ? at(500, d, network)
+        : [5]
+    network.runFor(11_000)
+    expect(moved).toBeGreaterThan(0)
+    expect(b.peer.ikeSas[0]).toMatchObject({ local: '192.0.2.2:4500', remote: '198.51.100.7:14500' })
+    b.ike.expire(network.now, {
+      ...({ direction: 'outbound', protocol: 'esp', policy: 1, limit: 'soft', cause: 'asked' } as const),
+      spi: b.env.newestOutbound(1)!.spi,
+    })
+    network.runFor(400)
+    expect(b.env.outbound().map((s) => s.udp?.localPort)).toEqual(b.env.outbound().map(() => 4500))
+    expect(b.env.counted('ike.child-established')).toBe(2)
+  })
+
+  test('IKE_AUTH that comes to port 500 costs a counter, and comes again', () => {
+    const ends = behindNatOf(2)
+    const { network, a, b } = ends
+    let moved = 0
+    network.impairment = (d) =>
+      d.message[18] === EXCHANGE.IKE_AUTH && d.to.port === 4500 && moved++ === 0 ? at(500, d, network) : [5]
+    a.ike.acquire(network.now, 1)
+    network.runFor(3_000)
+    expect(b.env.counted('ike.not-port-4500')).toBe(1)
+    expect(convergence(ends)).toEqual([])
+    expect(b.env.outbound()[0]!.udp).toEqual({ localPort: 4500, remotePort: 14_500 })
+  })
+})
 
 describe.each([1, 2] as const)('behind a NAT, IKEv%i', (version) => {
   const behindNat = (over?: Partial<IkePeerConfig>, b?: Partial<IkePeerConfig>) =>

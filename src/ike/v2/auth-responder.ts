@@ -7,7 +7,7 @@ import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import { formatIdentity, sameIdentity } from '../identity.js'
 import { laneForPeer } from '../lanes.js'
-import { copyPath } from '../path.js'
+import { copyPath, NAT_T_PORT } from '../path.js'
 import { childContext, disprove, openAuth, proveSelf } from './auth-parts.js'
 import {
   answerChild,
@@ -32,6 +32,7 @@ import type {
 import { identityBody } from './init-parts.js'
 import { type Keying, sealed, wipeKeying } from './keying.js'
 import { childKeymat } from './keys.js'
+import { usesUdp } from './nat.js'
 import { type PayloadSet, RULES } from './payload-set.js'
 import { confirmPpk, mixed, namesPpk, wipeUnshared } from './ppk.js'
 import { notifyFor, refusalPayloads } from './refusals.js'
@@ -45,6 +46,8 @@ export function answerAuth(
   now: Millis,
   c: FirstContext,
 ): FirstOutcome {
+  // RFC 7296 section 2.23: behind a NAT the peer goes on at port 4500, where alone ESP in UDP can be.
+  if (usesUdp(keyed.nat) && e.path.local.port !== NAT_T_PORT) return refuse(keyed, 'not-port-4500')
   const open = openAuth(keyed, e, RULES.authRequest)
   if (open === undefined) return refuse(keyed, 'bad-icv')
   let set: PayloadSet

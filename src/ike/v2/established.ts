@@ -11,7 +11,7 @@ import { softSeconds } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
 import type { Millis } from '../environment.js'
 import type { IkeSaOwner } from '../ike-sa.js'
-import { copyPath, type Path, samePath } from '../path.js'
+import { copyPath, type Path, sameEndpoint } from '../path.js'
 import { transition } from '../transition-table.js'
 import { type AwaitedExchange, forgetAwaited } from './awaited-exchange.js'
 import { openMessage } from './fragmentation.js'
@@ -420,10 +420,14 @@ export class Established {
     this.follow(now, path)
   }
 
-  /** Only a NAT changes a peer's address and port; ours are not for the peer to change (RFC 7296 section 2.23). */
+  /**
+   * Only a NAT changes a peer's address and port; ours are not for the peer to change (RFC 7296 section 2.23). What came to another port
+   * of ours came through another mapping of the NAT, which says nothing of this one.
+   */
   follow(now: Millis, path: Path): void {
-    if (!mayMove(this.nat) || samePath(this.path, path)) return
-    this.path = copyPath(path)
+    const { local, remote } = this.path
+    if (!mayMove(this.nat) || !sameEndpoint(local, path.local) || sameEndpoint(remote, path.remote)) return
+    this.path = { local, remote: copyPath(path).remote }
     this.owner.moved(now, this.host.sa)
   }
 
