@@ -225,8 +225,9 @@ describe('a peer that has the keys and breaks the rules', () => {
       WISHES[kind](ends)
       ends.network.runFor(1_000)
       expect([kind, ends.a.env.logged(cause)]).toEqual([kind, true])
-      // What the peer has moved to with its last answer is no use to us, and what it has left neither.
-      const isLost = kind === 'the IKE SA' && exchange === IKE_FOLLOWUP_KE && response
+      // INVALID_SYNTAX ends the IKE SA; and what the peer has moved to with its last answer is no use to us, nor what it has left.
+      const isLost =
+        cause === 'INVALID_SYNTAX' || (kind === 'the IKE SA' && exchange === IKE_FOLLOWUP_KE && response)
       const none = { 'the CHILD_SA': undefined, 'the IKE SA': undefined }
       expect(identity(ends)).toEqual(isLost ? none : before)
       for (const e of [ends.a, ends.b]) expect(e.env.counted('ike.internal')).toBe(0)

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { parseIkeProposal } from '../../src/ike/proposals.js'
+import { parseChildProposal, parseIkeProposal } from '../../src/ike/proposals.js'
 import { EXCHANGE, IKE_HEADER_LEN, parseIkeHeader } from '../../src/wire/ike/header.js'
 import { emitMessage, type PayloadInit } from '../../src/wire/ike/payloads.js'
 import { parseChain } from '../../src/wire/ike/v2/chain.js'
 import { PAYLOAD } from '../../src/wire/ike/v2/numbers.js'
-import { convergence, type IkeEnds, type TwoIkes, twoIkes } from './ike-ends.js'
+import { childConfig, convergence, type IkeEnds, type TwoIkes, twoIkes } from './ike-ends.js'
 import { Insider, notifiesIn, type Sealed } from './insider.js'
 import { A, B } from './prephase-ends.js'
 
@@ -149,6 +149,42 @@ describe('what is authentic and cannot be split, or has a payload twice', () => 
     network.runFor(1_000)
     expect(insider.said(CREATE_CHILD_SA)).toEqual([['INVALID_SYNTAX', []]])
     for (const e of [a, b]) expect([e.env.sas.size, e.peer.ikeSas.length]).toEqual([0, 0])
+  })
+})
+
+describe('INVALID_SYNTAX ends the IKE SA at both ends, RFC 7296 section 2.21.3', () => {
+  const publicValue = (p: readonly PayloadInit[]): PayloadInit[] =>
+    p.map((x) => (x.type === PAYLOAD.KE ? { ...x, body: x.body.slice().fill(0, 4) } : x))
+
+  test.each([
+    ['of a CHILD_SA', (e: IkeEnds): void => renew(e)],
+    ['of the IKE SA', (e: IkeEnds): unknown => e.a.ike.rekey(e.network.now, 'b')],
+  ] as const)('a public value that is none, in a renewal %s', (_name, ask) => {
+    const pfs = childConfig({ proposals: [parseChildProposal('esp', 'aes128gcm16-x25519')] })
+    const ends = up({ config: { children: [pfs] } })
+    const { network, a, b } = ends
+    insider.change = inRequests(CREATE_CHILD_SA, publicValue)
+    ask(ends)
+    network.runFor(1_000)
+    expect(insider.said(CREATE_CHILD_SA)[0]?.[0]).toBe('INVALID_SYNTAX')
+    for (const e of [a, b]) expect([e.env.sas.size, e.peer.ikeSas.length]).toEqual([0, 0])
+    expect(a.env.counted('ike.crash-detected')).toBe(0)
+    insider.end()
+    a.ike.initiate(network.now, 'b')
+    network.runFor(3_000)
+    expect(convergence(ends)).toEqual([])
+  })
+
+  test('an exchange type that nobody knows; whoever sends only such does not go on without a pause', () => {
+    const { network, a, b } = up({ config: { dpdDelaySeconds: 5 }, b: { dpdDelaySeconds: 0 } })
+    insider.exchange = (m) => (m.isRequest && m.exchange === INFORMATIONAL ? 250 : m.exchange)
+    const before = network.sent.length
+    network.runFor(10_000)
+    expect(insider.said(250)[0]?.[0]).toBe('INVALID_SYNTAX')
+    expect([b.env.sas.size, b.peer.ikeSas.length, a.env.sas.size]).toEqual([0, 0, 0])
+    expect(network.sent.length - before).toBeLessThan(10)
+    network.runFor(60_000)
+    expect(a.peer.ikeSas).toEqual([])
   })
 })
 

@@ -9,7 +9,7 @@ import { type AwaitedChild, type AwaitedIke, forgetAwaited } from './awaited-exc
 import type { Established } from './established.js'
 import { linkOf } from './follow-up-parts.js'
 import { childKeymat } from './keys.js'
-import { type Answer, answer, childMade, ikeMade, notNow } from './made-by-peer.js'
+import { type Answer, answer, childMade, ikeMade, notNow, unreadable } from './made-by-peer.js'
 import { notify, type PayloadSet } from './payload-set.js'
 import { newKeying } from './rekey-ike.js'
 
@@ -33,7 +33,7 @@ export function answerFollowUp(ike: Established, now: Millis, set: PayloadSet): 
   } catch (error) {
     if (!(error instanceof WireError || error instanceof ProtocolError)) throw error
     ike.owner.refuse(now, 'invalid-key', `the second key exchange: ${error.message}`)
-    return answer([notify('INVALID_SYNTAX')])
+    return unreadable(ike, now)
   } finally {
     forgetAwaited(awaited)
   }

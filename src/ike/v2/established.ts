@@ -352,9 +352,7 @@ export class Established {
       if (!isResponse) return this.request(now, path, header, message, set)
       this.window.finish()
       this.ownEvent(now, { kind: 'RESPONSE', set })
-      // A peer that cannot read a request forgets the IKE SA without another word (RFC 7296 section 2.21.3); one that only refuses
-      // a value in it, such as a public key, does not. Asking tells the one from the other.
-      if (set.error()?.type === NOTIFY.INVALID_SYNTAX) this.checkAlive(now)
+      if (set.error()?.type === NOTIFY.INVALID_SYNTAX) return this.refusedAsUnreadable(now)
       this.pump(now)
     } catch (error) {
       if (!(error instanceof WireError || error instanceof ProtocolError)) throw error
@@ -408,10 +406,22 @@ export class Established {
       ? notify('UNSUPPORTED_CRITICAL_PAYLOAD', Uint8Array.of(error.payload))
       : notify('INVALID_SYNTAX')
     this.respond(path, header, message, [said])
-    if (critical) return
+    if (!critical) this.unreadable(now)
+  }
+
+  /** A request of the peer's was answered with INVALID_SYNTAX: the IKE SA is over at both ends (RFC 7296 section 2.21.3). */
+  unreadable(now: Millis): void {
+    if (this.phase === 'CLOSED') return
     this.endedByPeer = true
     this.destroy()
     this.owner.closed(now, this.host.sa)
+  }
+
+  /** The same said to us. Not every peer forgets it then: a Delete is for those that do not. */
+  private refusedAsUnreadable(now: Millis): void {
+    if (this.phase === 'UP') this.owner.broken(now, this.host.sa)
+    else if (this.phase !== 'CLOSING' && this.phase !== 'CLOSED') this.end(now)
+    this.pump(now)
   }
 
   /** An authenticated message: a sign of life, perhaps a new way. */

@@ -26,6 +26,13 @@ export function notNow(ike: Established, now: Millis): Answer {
   return answer([notify('TEMPORARY_FAILURE')], () => ike.repeatNow(now))
 }
 
+/** What makes no sense in the peer's request, or a value that is none: the IKE SA ends with it (RFC 7296 section 2.21.3). */
+export const unreadable = (
+  ike: Established,
+  now: Millis,
+  payloads: readonly PayloadInit[] = [notify('INVALID_SYNTAX')],
+): Answer => answer(payloads, () => ike.unreadable(now))
+
 /** Whether our own request under way is for the same. */
 export function contests({ own }: Established, agreed: AgreedChild, old: OwnedChild | undefined): boolean {
   if (own.kind !== 'CREATING' && own.kind !== 'CREATING_KE') return false

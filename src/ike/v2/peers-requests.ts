@@ -19,7 +19,7 @@ import { forgetAwaited, isAwaited } from './awaited-exchange.js'
 import { type ChildRefusal, isRefusal, toldOf } from './child-exchange.js'
 import { tokenOf } from './crash-token.js'
 import type { Established } from './established.js'
-import { type Answer, answer, childMade, contests, ikeMade, notNow } from './made-by-peer.js'
+import { type Answer, answer, childMade, contests, ikeMade, notNow, unreadable } from './made-by-peer.js'
 import { protocolNumber } from './offer.js'
 import { beside } from './one-sa.js'
 import { type PeersWish, WHILE } from './own-exchanges.js'
@@ -37,7 +37,7 @@ export function answerRequest(ike: Established, now: Millis, exchange: number, s
   if (exchange === EXCHANGE.IKE_FOLLOWUP_KE) return answerFollowUp(ike, now, set)
   if (exchange !== EXCHANGE.CREATE_CHILD_SA) {
     ike.owner.refuse(now, 'exchange-type')
-    return answer([notify('INVALID_SYNTAX')])
+    return unreadable(ike, now)
   }
   const wish: PeersWish = parseSa(set.need(PAYLOAD.SA)).some((p) => p.protocol === PROTOCOL.IKE)
     ? 'REKEY_IKE'
@@ -65,7 +65,8 @@ function createChild(ike: Established, now: Millis, set: PayloadSet): Answer {
   )
   if (isRefusal(answered)) {
     refused(ike, now, answered)
-    return answer(refusalPayloads(toldOf(answered)))
+    const payloads = refusalPayloads(toldOf(answered))
+    return answered.notify === 'INVALID_SYNTAX' ? unreadable(ike, now, payloads) : answer(payloads)
   }
   const { agreed, made, lowest, payloads } = answered
   const contested = contests(ike, agreed, old)
@@ -108,10 +109,10 @@ function refused(ike: Established, now: Millis, r: ChildRefusal): void {
 function rekey(ike: Established, now: Millis, set: PayloadSet): Answer {
   const { owner, own } = ike
   if (own.kind === 'REKEYING' && own.rival !== undefined) return notNow(ike, now)
-  const { payloads, made, lowest, error, fields } = answerRekey(set, ike.context())
+  const { payloads, made, lowest, error, fields, isFatal } = answerRekey(set, ike.context())
   if (made === undefined || lowest === undefined) {
     owner.refuse(now, error === undefined ? 'other-group-asked' : 'rekey-refused', error, fields)
-    return answer(payloads)
+    return isFatal === true ? unreadable(ike, now, payloads) : answer(payloads)
   }
   if (own.kind === 'REKEYING') owner.env.count('ike.simultaneous')
   if (!isAwaited(made)) return ikeMade(ike, now, { keying: made, lowest }, payloads)

@@ -164,6 +164,8 @@ export interface RekeyAnswer {
   readonly lowest?: Uint8Array
   readonly error?: string
   readonly fields?: Record<string, unknown>
+  /** The IKE SA ends with that. */
+  readonly isFatal?: true
 }
 
 /** @throws WireError */
@@ -192,6 +194,7 @@ export function answerRekey(set: PayloadSet, c: OwnContext): RekeyAnswer {
       payloads: [notify('INVALID_SYNTAX')],
       made: undefined,
       error: 'the public value for a new IKE SA is not valid',
+      isFatal: true,
     }
   const nr = c.random(NONCE_LEN)
   const spiR = c.newIkeSpi()
