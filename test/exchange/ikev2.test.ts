@@ -629,4 +629,31 @@ describe('refusals are told by name', () => {
     network.runFor(3_000)
     expect(convergence({ network, a, b })).toEqual([])
   })
+
+  test.each(['IKE_INTERMEDIATE', 'a cookie'])('who has shown %s is not the one that goes', (shown) => {
+    const isCookie = shown === 'a cookie'
+    const text = isCookie ? 'aes128-sha256-x25519' : 'aes128-sha256-x25519-ke1_mlkem768'
+    const { network, a, b } = two({
+      config: { dynamicPsk: 'off', proposals: proposals(text) },
+      options: {
+        limits: { cookieAbove: isCookie ? 0 : 1_000, firstMessagesBurst: 1_000, retransmitMs: [30_000] },
+      },
+    })
+    const isAuth = ({ message }: Datagram): boolean => message[18] === EXCHANGE.IKE_AUTH
+    network.impairment = (d) => (isAuth(d) ? [2_000] : [5])
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    expect(network.sent.some(isAuth)).toBe(true)
+    // From now on nobody has to show anything.
+    Object.assign(b.ike, {
+      limits: { ...(b.ike as unknown as { limits: object }).limits, cookieAbove: 1_000 },
+    })
+    const first = network.sent[0]!.message
+    for (let i = 0; i < 20; i++)
+      network.inject({ ...A, port: 600 }, B, new Uint8Array([i, 9, 9, 9, 9, 9, 9, 9, ...first.subarray(8)]))
+    network.runFor(100)
+    expect(b.env.counted('ike.half-open-limit')).toBe(13)
+    network.runFor(5_000)
+    expect(convergence({ network, a, b })).toEqual([])
+  })
 })

@@ -53,6 +53,7 @@ export class IkeSaV2 implements NextIkeSa {
   private readonly window: Window
   private readonly fragments = new Fragments()
   private answering: Answering | undefined
+  private showedCookie = false
   private state: FirstState = { kind: 'IDLE' }
   private up: Established | undefined
   /** The child of IKE_AUTH, until it is handed over. */
@@ -127,8 +128,10 @@ export class IkeSaV2 implements NextIkeSa {
   }
 
   get answered(): boolean {
-    const { kind } = this.state
-    return kind === 'INTERMEDIATE_SENT' || kind === 'AUTH_SENT' || kind === 'ESTABLISHED'
+    const { state } = this
+    // Of an initiator what comes next is the end of the exchange, unless a cookie or IKE_INTERMEDIATE was before it.
+    if (state.kind === 'INIT_ANSWERED') return this.showedCookie || state.intAuth !== undefined
+    return state.kind === 'INTERMEDIATE_SENT' || state.kind === 'AUTH_SENT' || state.kind === 'ESTABLISHED'
   }
 
   get responderSpi(): Uint8Array | undefined {
@@ -318,8 +321,10 @@ export class IkeSaV2 implements NextIkeSa {
     if (admission === undefined || !admission.busy || !('path' in event)) return undefined
     const subject = { ni, from: event.path.remote, spiI: this.initiatorSpi }
     const { cookies } = this.owner
-    if (cookie !== undefined && cookies.verify(now, subject, cookie))
+    if (cookie !== undefined && cookies.verify(now, subject, cookie)) {
+      this.showedCookie = true
       return admission.proven() ? undefined : 'refuse'
+    }
     return cookies.make(now, subject)
   }
 
