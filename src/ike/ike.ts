@@ -236,6 +236,12 @@ export class Ike {
         'aggressive-mode',
         'the peer begins with Aggressive Mode, which is refused: it gives a hash of the pre-shared key to anybody who asks',
       )
+    if (here.length === 0)
+      return any.refuseStranger(
+        now,
+        'local-address',
+        `the peer sends to ${formatIp(path.local.address)}, but it is configured for our address ${formatIp(any.config.local)}`,
+      )
     const version = VERSIONS[major]
     if (version === undefined || !here.some((p) => p.config.version === major)) {
       const ours = any.config.version

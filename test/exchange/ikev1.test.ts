@@ -438,6 +438,25 @@ describe('refusals are told by name', () => {
     expect(a.peer.phase).toBe('established')
   })
 
+  test('no common child proposal, and the refusal is lost: it is said again, and nothing is negotiated twice', () => {
+    const other = childConfig({
+      localTs: [selector('10.88.2.0/24')],
+      remoteTs: [selector('10.88.1.0/24')],
+      proposals: [parseChildProposal('esp', 'aes256gcm16')],
+    })
+    const { network, a, b } = twoIkes({ b: { children: [other] } })
+    let lost = 0
+    network.impairment = ({ from, message }) =>
+      message[18] === EXCHANGE.INFORMATIONAL_V1 && sameIp(from.address, B.address) && lost++ < 2 ? [] : [5]
+    a.ike.acquire(network.now, 1)
+    network.runFor(5_000)
+    expect(lost).toBe(3)
+    expect(a.peer.lastError?.message).toContain('NO_PROPOSAL_CHOSEN')
+    expect(b.env.counted('ike.no-proposal-chosen')).toBe(1)
+    expect(b.env.counted('ike.retransmitted')).toBe(2)
+    expect(b.env.counted('ike.message-id-reused')).toBe(0)
+  })
+
   test('other traffic selectors', () => {
     const { network, a, b } = twoIkes({
       b: {

@@ -303,7 +303,8 @@ export class IkeSaV1 implements IkeSa {
     const before = this.state
     const { next, effects } = t.run(this.state, event, now, this.context())
     this.state = next
-    if (before.kind !== next.kind) this.tell(`Main Mode: ${t.story}`, next.kind)
+    // A failure has words of its own.
+    if (before.kind !== next.kind && next.kind !== 'FAILED') this.tell(`Main Mode: ${t.story}`, next.kind)
     else if (event.kind === 'DUE') this.tellSilence()
     if ('keys' in next && !('keys' in before))
       this.owner.env.keyLog?.({
@@ -384,7 +385,9 @@ export class IkeSaV1 implements IkeSa {
       if (!(error instanceof WireError)) throw error
     }
     if (information === undefined) {
-      const text = "the answer to message 5 does not decrypt: the peer's pre-shared key differs from ours"
+      // The IV depends on message 6, should that have been lost.
+      const text =
+        "the answer to message 5 does not decrypt: the peer's pre-shared key differs from ours, or its message 6 was lost"
       this.hint = { text, fields: {} }
       return this.owner.refuse(now, 'undecryptable', text)
     }

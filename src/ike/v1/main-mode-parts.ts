@@ -148,7 +148,8 @@ export function wrongIdentity(body: Uint8Array, c: MainModeContext): WrongIdenti
   const id = parseId(body)
   const identity = { type: id.type, value: id.data }
   if (plainIdentity(id) && sameIdentity(identity, c.peer.remoteId)) return undefined
-  const [is, wanted] = [formatIdentity(identity), formatIdentity(c.peer.remoteId)]
+  const limited = plainIdentity(id) ? '' : ` (protocol ${id.protocol}, port ${id.port})`
+  const [is, wanted] = [`${formatIdentity(identity)}${limited}`, formatIdentity(c.peer.remoteId)]
   return {
     reason: `the peer has our key, but its identity is ${is} where we expect ${wanted}`,
     told: `it expects the identity ${wanted} of us, and we say ${is}`,

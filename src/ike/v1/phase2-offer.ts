@@ -184,7 +184,7 @@ function fieldsOfVariant(v: Phase2Variant): Fields {
   }
 }
 
-/** Modes by attribute value, the drafts' private ones of RFC 3947 included. */
+/** Modes by attribute value. */
 const modes = new Map<number, string>([
   [ENCAPSULATION.TUNNEL, carriedName('tunnel', false)],
   [ENCAPSULATION.TRANSPORT, carriedName('transport', false)],

@@ -236,13 +236,21 @@ export class Phase2 {
     const before = x.state.kind
     const { next, effects } = t.run(x.state, event, now, this.quickModeContext(now, x, event))
     x.state = next
-    if (next.kind === 'CLOSED' || next.kind === 'IDLE') this.exchanges.delete(x.messageId)
+    if (next.kind === 'CLOSED' || next.kind === 'IDLE' || this.isCrowded(next))
+      this.exchanges.delete(x.messageId)
     else this.exchanges.set(x.messageId, x)
     const authentic = next.kind !== before && 'message' in event
     if (authentic) this.heard(now, event.path, x.messageId)
     const ended = next.kind === 'CLOSED' && (event.kind !== 'CANCEL' || before === 'DONE')
-    if (before !== next.kind && !ended) this.host.tell(`Quick Mode: ${t.story}`, next.kind, x.messageId)
+    // A refusal has words of its own.
+    if (before !== next.kind && !ended && next.kind !== 'DECLINED')
+      this.host.tell(`Quick Mode: ${t.story}`, next.kind, x.messageId)
     for (const e of effects) this.applyQuickMode(now, x, event, e)
+  }
+
+  /** What was refused is remembered while there is room for what is not. */
+  private isCrowded(s: QuickModeState): boolean {
+    return s.kind === 'DECLINED' && this.exchanges.size >= this.owner.limits.exchangesPerSa / 2
   }
 
   private quickModeContext(now: Millis, x: Exchange, event: QuickModeEvent): QuickModeContext {
@@ -267,10 +275,12 @@ export class Phase2 {
         return this.host.send(this.path, e.message)
       case 'refuse':
         if (e.authentic && 'message' in event) this.heard(now, event.path, x.messageId)
-        this.owner.refuse(now, e.cause, e.error, e.fields)
-        if (e.notify !== undefined)
-          this.inform(now, [notifyPayload(e.notify.type, e.notify.protocol, e.notify.spi, e.notify.data)])
+        return this.owner.refuse(now, e.cause, e.error, e.fields)
+      case 'notify': {
+        const { type, protocol, spi, data } = e.refusal
+        this.inform(now, [notifyPayload(type, protocol, spi, data)])
         return
+      }
       case 'count':
         return this.owner.env.count(e.counter)
       case 'inbound':

@@ -146,29 +146,49 @@ export const refusal = (next: QuickModeState, cause: string, authentic: boolean)
   effects: [{ do: 'refuse', cause, authentic }],
 })
 
-/** Refuses an authenticated message 1 and tells the peer so. */
+/** What we refuse of an authenticated message 1, and the words for it. */
+export interface Declined {
+  readonly sa: SaPayload | undefined
+  readonly notify: keyof typeof NOTIFY
+  readonly error: string
+  readonly fields?: Record<string, unknown>
+  /** For the peer, where it is not the same as our own error. */
+  readonly told?: string
+}
+
+/** Refuses an authenticated message 1 and tells the peer so, again when it asks again. */
 export function decline(
-  sa: SaPayload | undefined,
-  notify: keyof typeof NOTIFY,
-  error: string,
-  fields: Record<string, unknown> = {},
-  told = error,
+  message: Uint8Array,
+  { sa, notify, error, fields = {}, told = error }: Declined,
+  now: Millis,
+  c: QuickModeContext,
 ): QuickModeOutcome {
   const proposal = sa?.proposals[0]
-  const answer = {
+  const refusal = {
     type: NOTIFY[notify],
     protocol: proposal?.protocol ?? PROTOCOL.ESP,
     spi: new Uint8Array(proposal?.spi ?? []),
     data: emitExplanation(told, Array.isArray(fields.ours) ? fields.ours.map(String) : []),
   }
   const cause = notify.toLowerCase().replaceAll('_', '-')
-  const effect = {
-    do: 'refuse',
-    cause,
-    authentic: true,
-    error: `${notify}: ${error}`,
-    fields,
-    notify: answer,
-  } as const
-  return { next: { kind: 'IDLE' }, effects: [effect] }
+  const until = now + c.limits.finishedMs
+  return {
+    next: { kind: 'DECLINED', received: new Uint8Array(message), notify: refusal, repeats: 0, until },
+    effects: [
+      { do: 'refuse', cause, authentic: true, error: `${notify}: ${error}`, fields },
+      { do: 'notify', refusal },
+    ],
+  }
+}
+
+/** A Message ID is good for one Informational: each time it is another one. */
+export function declineAgain(s: QuickModeIn<'DECLINED'>, c: QuickModeContext): QuickModeOutcome {
+  if (s.repeats >= c.limits.repeats) return refusal(s, 'repeat-limit', false)
+  return {
+    next: { ...s, repeats: s.repeats + 1 },
+    effects: [
+      { do: 'count', counter: 'ike.retransmitted' },
+      { do: 'notify', refusal: s.notify },
+    ],
+  }
 }

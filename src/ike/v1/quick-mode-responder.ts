@@ -13,7 +13,7 @@ import type { Received } from './main-mode-states.js'
 import { checkNonce, PayloadSet, RULES } from './message-rules.js'
 import { choosePhase2, ownPhase2Fields, phase2Fields, variantsOf } from './phase2-offer.js'
 import { open, seal, verifyHash, withHash } from './protection.js'
-import { decline, refusal, settle, unverified } from './quick-mode-outcomes.js'
+import { type Declined, decline, refusal, settle, unverified } from './quick-mode-outcomes.js'
 import { agree, carriedAs, headOf, makeKeys, NONCE_LEN, natOa, sharedSecret } from './quick-mode-parts.js'
 import type { QuickModeContext, QuickModeIn, QuickModeOutcome, QuickModeState } from './quick-mode-states.js'
 import { formatChildSelectors, formatPair, type SelectorPair, selectorsFrom, serves } from './selectors.js'
@@ -22,6 +22,7 @@ import { formatChildSelectors, formatPair, type SelectorPair, selectorsFrom, ser
 
 export function answer(e: Received, now: Millis, c: QuickModeContext): QuickModeOutcome {
   const idle: QuickModeState = { kind: 'IDLE' }
+  const declined = (d: Declined): QuickModeOutcome => decline(e.message, d, now, c)
   const { prfId, a, key, lastBlock, nat } = c.phase1
   const opened = open(e.header, e.message, key, phase2Iv(prfId, lastBlock, c.messageId, AES_BLOCK))
   if (!verifyHash(opened, (rest) => hash1(prfId, a, c.messageId, rest))) return unverified(idle)
@@ -34,7 +35,11 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
     if (sa.doi !== DOI_IPSEC) throw new WireError('SA.doi', 0, `${sa.doi} is not IPsec`)
   } catch (error) {
     if (!(error instanceof WireError)) throw error
-    return decline(undefined, 'PAYLOAD_MALFORMED', `message 1 is malformed: ${error.message}`)
+    return declined({
+      sa: undefined,
+      notify: 'PAYLOAD_MALFORMED',
+      error: `message 1 is malformed: ${error.message}`,
+    })
   }
   const found = findChild(set, sa, c)
   if ('text' in found) {
@@ -42,13 +47,11 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
     const { text, difference } = found
     const error = `no child for these selectors: ${text}; ours: ${ours.join('; ') || 'none'}`
     const fields = { ours, theirs: [text], ...(difference !== undefined && { difference }) }
-    return decline(
-      sa,
-      'INVALID_ID_INFORMATION',
-      difference === undefined ? error : `${error}; ${difference}`,
-      fields,
-      difference ?? 'it has no child for our selectors',
-    )
+    return declined({
+      ...{ sa, notify: 'INVALID_ID_INFORMATION', fields },
+      error: difference === undefined ? error : `${error}; ${difference}`,
+      told: difference ?? 'it has no child for our selectors',
+    })
   }
   const { pair } = found
   const carried = carriedAs(found.child, 'responder', c)
@@ -59,22 +62,24 @@ export function answer(e: Received, now: Millis, c: QuickModeContext): QuickMode
     const { name } = found.child
     const text = typeof carried === 'string' ? carried : `child ${name}: ${why.difference}`
     const fields = typeof carried === 'string' ? { child: name } : { ...why, child: name }
-    return decline(sa, 'NO_PROPOSAL_CHOSEN', text, fields)
+    return declined({ sa, notify: 'NO_PROPOSAL_CHOSEN', error: text, fields })
   }
   const child = c.inLane(found.child, choice.peerSpi)
   const { group } = choice.variant.proposal
   if ((group !== 0) !== (set.first(PAYLOAD.KE) !== undefined))
-    return decline(sa, 'INVALID_KEY_INFORMATION', `child ${child.name}: group and KE payload do not fit`)
+    return declined({
+      ...{ sa, notify: 'NO_PROPOSAL_CHOSEN' },
+      error: `child ${child.name}: group and KE payload do not fit`,
+    })
   if (!c.yieldTo(child)) return refusal(idle, 'simultaneous', false)
   const share = group === 0 ? undefined : c.keyShare(group)
   const gxy = sharedSecret(share, set.first(PAYLOAD.KE), group)
   share?.destroy()
   if (gxy === undefined)
-    return decline(
-      sa,
-      'INVALID_KEY_INFORMATION',
-      `child ${child.name}: the public value in message 1 is not valid`,
-    )
+    return declined({
+      ...{ sa, notify: 'INVALID_KEY_INFORMATION' },
+      error: `child ${child.name}: the public value in message 1 is not valid`,
+    })
   const ni = new Uint8Array(set.need(PAYLOAD.NONCE))
   const nr = c.random(NONCE_LEN)
   const agreed = agree(child, 'responder', choice, c.newSpi(child), pair, now)

@@ -14,7 +14,7 @@ import type { Phase2Variant } from './phase2-offer.js'
 // What is true in each state of a Quick Mode, RFC 2409 section 5.5.
 //
 //   initiator:  IDLE --BEGIN--> SENT --2--> DONE; SENT --YIELD--> YIELDED or CLOSED; YIELDED --2--> DONE
-//   responder:  IDLE --1--> ANSWERED --3, or traffic--> DONE
+//   responder:  IDLE --1--> ANSWERED --3, or traffic--> DONE; IDLE --1--> DECLINED
 
 /** KEYMAT of both directions; wiped by whoever installs or drops it. */
 export interface ChildKeys {
@@ -68,7 +68,23 @@ export type QuickModeState =
       readonly repeats: number
       readonly until: Millis
     }
+  /** What we refuse has no answer in Quick Mode: our notification may be lost, and the peer asks again. */
+  | {
+      readonly kind: 'DECLINED'
+      readonly received: Uint8Array
+      readonly notify: Refusal
+      readonly repeats: number
+      readonly until: Millis
+    }
   | { readonly kind: 'CLOSED' }
+
+/** Notification for the peer, sent under the IKE SA's protection. */
+export interface Refusal {
+  readonly type: number
+  readonly protocol: number
+  readonly spi: Uint8Array
+  readonly data: Uint8Array
+}
 
 export type QuickModeEvent =
   | { readonly kind: 'BEGIN'; readonly child: ChildConfig }
@@ -114,14 +130,8 @@ export type QuickModeEffect =
       readonly authentic: boolean
       readonly error?: string
       readonly fields?: Record<string, unknown>
-      /** Notify to send under the IKE SA's protection. */
-      readonly notify?: {
-        readonly type: number
-        readonly protocol: number
-        readonly spi: Uint8Array
-        readonly data: Uint8Array
-      }
     }
+  | { readonly do: 'notify'; readonly refusal: Refusal }
   | { readonly do: 'count'; readonly counter: string }
   | { readonly do: 'inbound'; readonly agreed: AgreedChild; readonly key: Uint8Array }
   | { readonly do: 'outbound'; readonly agreed: AgreedChild; readonly key: Uint8Array }
@@ -142,7 +152,7 @@ export type QuickModeIn<K> = Extract<QuickModeState, { kind: K }>
 /** When the state wants DUE. */
 export function quickModeDeadline(s: QuickModeState): Millis | undefined {
   if (s.kind === 'SENT' || s.kind === 'ANSWERED') return s.sending.dueAt
-  return s.kind === 'DONE' || s.kind === 'YIELDED' ? s.until : undefined
+  return 'until' in s ? s.until : undefined
 }
 
 /** Wipes the secrets of a state that is left for good. */

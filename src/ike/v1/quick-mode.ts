@@ -2,6 +2,7 @@ import type { Table } from '../transition-table.js'
 import { begin, finish } from './quick-mode-initiator.js'
 import {
   cancel,
+  declineAgain,
   hurryFirst,
   refusedBy,
   remind,
@@ -60,6 +61,11 @@ export const QUICK_MODE: Table<QuickModeState, QuickModeEvent, QuickModeContext,
   },
   DONE: {
     REPEAT: { story: 'repeated, answer with the same octets', run: (s, _e, _now, c) => repeatLast(s, c) },
+    CANCEL: { story: 'the IKE SA ends', run: (s) => cancel(s) },
+    DUE: { story: 'forgotten', run: (s) => cancel(s) },
+  },
+  DECLINED: {
+    REPEAT: { story: 'message 1 repeated, refuse it again', run: (s, _e, _now, c) => declineAgain(s, c) },
     CANCEL: { story: 'the IKE SA ends', run: (s) => cancel(s) },
     DUE: { story: 'forgotten', run: (s) => cancel(s) },
   },

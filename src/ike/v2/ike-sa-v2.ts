@@ -281,7 +281,9 @@ export class IkeSaV2 implements NextIkeSa {
     const before = this.state
     const { next, effects } = t.run(before, event, now, this.context(now, event))
     this.state = next
-    if (before.kind !== next.kind && next.kind !== 'IDLE') this.tell(t.story, next.kind)
+    // A failure has words of its own.
+    if (before.kind !== next.kind && next.kind !== 'IDLE' && next.kind !== 'FAILED')
+      this.tell(t.story, next.kind)
     // Before a second key exchange is done they protect nothing but that.
     const keyed = (s: FirstState): boolean => 'keying' in s && !s.pendingKe
     if ('keying' in next && keyed(next) && !keyed(before)) this.logKeys(next.keying)

@@ -48,7 +48,7 @@ const meanwhile = (): string[] => [
   '',
 ]
 
-test('native-notes/state-machines.md tells them all (npx vitest run -u test/unit/ike writes it)', async () => {
+test('native-notes/state-machines.md tells them all (npx vitest run test/unit/ike -u writes it)', async () => {
   const text = [
     '# State machines',
     '',
