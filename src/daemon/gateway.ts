@@ -283,8 +283,12 @@ export class Gateway {
     })
   }
 
-  /** @throws ControlError */
+  /**
+   * Negotiates a child, or without a name all of the peer's; with an empty one the IKE SA alone.
+   * @throws ControlError
+   */
   async initiate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void> {
+    if (child === '') return this.initiateIkeSa(peer, timeoutMs)
     const policies = this.chosen(peer, child)
     if (policies.length > 1 && child !== undefined)
       throw new ControlError(
@@ -297,6 +301,17 @@ export class Gateway {
     await this.wait(timeoutMs, 'not up', policies[0]!.peer, () => {
       for (const id of this.running().dataplane.policiesWithSa('outbound')) wanted.delete(basePolicy(id))
       return wanted.size === 0
+    })
+  }
+
+  private async initiateIkeSa(peer: string | undefined, timeoutMs: number): Promise<void> {
+    if (peer === undefined) throw new ControlError('expected a peer (ike)')
+    this.chosen(peer, undefined)
+    this.drive((ike, now) => ike.initiateIkeSa(now, peer))
+    if (timeoutMs === 0) return
+    await this.wait(timeoutMs, 'not up', peer, () => {
+      this.running()
+      return this.ike?.status().some((p) => p.peer === peer && p.phase === 'established') === true
     })
   }
 

@@ -176,10 +176,13 @@ export interface IkeSaOwner {
   initialContact(now: Millis, sa: IkeSa): void
   /** An IKE SA that did not come up. */
   failed(now: Millis, sa: IkeSa, reason: string, fields?: Record<string, unknown>): void
-  /** The child that a first exchange is to negotiate besides; undefined when none is wanted now. */
-  firstChild(now: Millis, peersLanes: number): ChildConfig | undefined
   /** IKEv1: the peer closes an IKE SA, which can still send. */
   closing(now: Millis, sa: IkeSa): void
+  /**
+   * The child that a first exchange is to negotiate besides; undefined when none is wanted now.
+   * @param needed the peer makes no IKE SA without one: where the IKE SA alone is wanted, the first one has to do
+   */
+  firstChild(now: Millis, peersLanes: number, needed: boolean): ChildConfig | undefined
   /** The peer closed an established IKE SA. */
   closed(now: Millis, sa: IkeSa): void
   /** What the peer answers makes no sense: the IKE SA is of no use, and the peer is told. */

@@ -417,6 +417,17 @@ export class Ike {
   }
 
   /**
+   * Makes an IKE SA with a peer, and nothing under it that is not wanted anyway (RFC 6023): IKEv1 as it always does, IKEv2 where the
+   * peer understands it, else with the peer's first child. Nothing happens when there is one.
+   * @throws ConfigError for a name that is not configured
+   */
+  initiateIkeSa(now: Millis, peerName: string): void {
+    this.now = now
+    const peer = this.peerNamed(peerName)
+    this.guard(now, peer, () => peer.wantIkeSa(now))
+  }
+
+  /**
    * Renews the IKE SA with a peer before its time; for a child's SA there is `expire`.
    * @returns whether there is one
    * @throws ConfigError for a name that is not configured

@@ -74,6 +74,8 @@ export class Peer implements IkeSaOwner {
   private readonly retryAt = new Map<ChildConfig, Millis>()
   /** What of a child was begun by then is not wanted any more. */
   private readonly unwantedBy = new Map<ChildConfig, Millis>()
+  /** An IKE SA is wanted, whether or not there is anything to negotiate under it. */
+  private wantsIkeSa = false
   private attemptAt: Millis = Number.NEGATIVE_INFINITY
   private pursueAt: Millis | undefined
   private readonly doubts: TokenBucket
@@ -148,6 +150,14 @@ export class Peer implements IkeSaOwner {
     this.pursue(now)
   }
 
+  /** There should be an IKE SA, even with nothing under it. A refusal of a moment ago is forgotten. */
+  wantIkeSa(now: Millis): void {
+    if (this.sas.usable() !== undefined) return
+    this.wantsIkeSa = true
+    this.attemptAt = Number.NEGATIVE_INFINITY
+    this.pursue(now)
+  }
+
   /** Renews the IKE SA before its time. @returns whether there is one */
   rekey(now: Millis): boolean {
     const sa = this.sas.usable()
@@ -164,6 +174,7 @@ export class Peer implements IkeSaOwner {
   terminate(now: Millis): void {
     this.giveUpAttempt(now)
     this.wanted.clear()
+    this.wantsIkeSa = false
     this.pursueAt = undefined
     const last = this.sas.usable()
     if (last !== undefined) this.endChildren(now, last, true)
@@ -335,6 +346,7 @@ export class Peer implements IkeSaOwner {
     if (this.attempt?.sa === sa) this.attempt = undefined
     else if (this.attempt !== undefined && this.attempt.sa?.answered !== true) this.giveUpAttempt(now)
     this.waitUntil = undefined
+    this.wantsIkeSa = false
     this.lastError = undefined
     this.unreached = undefined
     this.workedAt = now
@@ -361,8 +373,9 @@ export class Peer implements IkeSaOwner {
       if (child.start === 'start' && this.children.current(child) === undefined) this.wanted.add(child)
   }
 
-  firstChild(now: Millis, peersLanes: number): ChildConfig | undefined {
-    const child = this.ready(now)[0]
+  firstChild(now: Millis, peersLanes: number, needed: boolean): ChildConfig | undefined {
+    const child = this.ready(now)[0] ?? (needed && this.wantsIkeSa ? this.config.children[0] : undefined)
+    if (child !== undefined) this.unwantedBy.delete(child)
     return child && inSharedLane(this.config.children, child, sharedLanes(this.config, peersLanes))
   }
 
@@ -611,9 +624,12 @@ export class Peer implements IkeSaOwner {
   private pursue(now: Millis): void {
     this.pursueAt = undefined
     const ready = this.ready(now)
-    if (ready.length === 0) return
     const sa = this.sas.usable()
-    if (sa === undefined) return this.begin(now, 'initial')
+    if (sa === undefined) {
+      if (ready.length > 0 || this.wantsIkeSa) this.begin(now, 'initial')
+      return
+    }
+    if (ready.length === 0) return
     // The initiator of an IKE SA has the first word, so that both ends do not ask for the same at once.
     const ourTurn = sa.role === 'initiator' ? now : (sa.establishedAt ?? now) + this.limits.responderWaitMs
     if (now < ourTurn) return this.later(ourTurn)
@@ -703,6 +719,7 @@ export class Peer implements IkeSaOwner {
     this.attemptAt = Math.max(now, startedAt + this.limits.retryMs)
     this.env.count('ike.failed')
     this.env.log('warn', 'ike: no IKE SA', { peer: this.config.name, reason: told, ...fields })
+    this.wantsIkeSa = false
     for (const child of this.wanted) if (child.start !== 'start') this.wanted.delete(child)
     if (this.wanted.size > 0) this.later(Math.max(this.attemptAt, now + 1_000))
   }

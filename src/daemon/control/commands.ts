@@ -9,7 +9,10 @@ import { isEstablished, listConns, listSas, UniqueIds } from './vici-status.js'
 export interface Controlled {
   readonly version: string
   status(): GatewayStatus
-  /** Resolves when the child is up. @throws ControlError when it is not within `timeoutMs` */
+  /**
+   * Resolves when the child is up; without a name all of the peer's, with an empty one the IKE SA alone.
+   * @throws ControlError when it is not within `timeoutMs`
+   */
   initiate(peer: string | undefined, child: string | undefined, timeoutMs: number): Promise<void>
   /** Begins to replace the child's SAs, or without a child the peer's IKE SA; returns how many there are. @throws ControlError */
   rekey(peer: string | undefined, child: string | undefined): number

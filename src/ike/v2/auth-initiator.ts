@@ -36,7 +36,7 @@ export function sendAuth(keyed: Keyed, now: Millis, c: FirstContext): FirstOutco
   const s: Keyed = ppk === undefined ? keyed : { ...keyed, keying: mixed(keyed.keying, ppk) }
   const failing = (reason: string): FirstOutcome =>
     fail({ kind: 'AUTH_SENT', child: undefined, unmixed, ...s }, reason)
-  const wanted = c.firstChild(s.capabilities.lanes)
+  const wanted = c.firstChild(s.capabilities.lanes, !s.capabilities.childless)
   const offered = wanted && offerChild(wanted, c.newSpi(wanted), now, childContext(s, c))
   if (offered === undefined && !s.capabilities.childless)
     return failing('no child is wanted, and the peer wants one')

@@ -135,8 +135,8 @@ export interface FirstContext {
   keyShare(group: number): KeyShare
   /** Responder: the pre-shared keys, the caller's from now on; undefined when there are none for this exchange. */
   takeKeys(): FirstKeys | undefined
-  /** The child that IKE_AUTH asks for; undefined when none is wanted now. */
-  firstChild(peersLanes: number): ChildConfig | undefined
+  /** The child that IKE_AUTH asks for; undefined when none is wanted now. @param needed the peer does not do without (RFC 6023) */
+  firstChild(peersLanes: number, needed: boolean): ChildConfig | undefined
   /** Responder: the cookie that a first message has to come again with; undefined when it may go on. */
   challenge(ni: Uint8Array, cookie: Uint8Array | undefined): Uint8Array | 'refuse' | undefined
 }

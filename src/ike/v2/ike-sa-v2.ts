@@ -304,8 +304,8 @@ export class IkeSaV2 implements NextIkeSa {
       newSpi: (child) => owner.newSpi(child),
       keyShare: keyShareFor,
       takeKeys: () => this.answering?.takeKeys(),
-      firstChild: (peersLanes) => {
-        this.firstChild = owner.firstChild(now, peersLanes)
+      firstChild: (peersLanes, needed) => {
+        this.firstChild = owner.firstChild(now, peersLanes, needed)
         return this.firstChild
       },
       challenge: (ni, cookie) => this.challenge(now, event, ni, cookie),

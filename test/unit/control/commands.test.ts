@@ -140,10 +140,12 @@ describe('commands', () => {
     gateway.asked.length = 0
     await client((c) => c.request('initiate', { child: 'migration', timeout: '5000' }))
     await client((c) => c.request('initiate', { ike: 'dom0-b', timeout: '-1' }))
+    await client((c) => c.request('initiate', { ike: 'dom0-b', child: '' }))
     await client((c) => c.request('terminate', { ike: 'dom0-b' }))
     expect(gateway.asked).toEqual([
       ['initiate', undefined, 'migration', 5000],
       ['initiate', 'dom0-b', undefined, 0],
+      ['initiate', 'dom0-b', '', 120_000],
       ['terminate', 'dom0-b', undefined, 120_000],
     ])
     await expect(client((c) => c.request('initiate', { child: 'none' }))).rejects.toThrow(
@@ -230,6 +232,9 @@ describe.skipIf(!swanctlThere)('strongSwan’s swanctl', () => {
 
   test('--initiate and --terminate', async () => {
     expect(await swanctl('--initiate', '--child', 'migration')).toContain('initiate completed successfully')
+    gateway.asked.length = 0
+    expect(await swanctl('--initiate', '--ike', 'dom0-b', '--child', '')).toContain('completed successfully')
+    expect(gateway.asked).toEqual([['initiate', 'dom0-b', '', 120_000]])
     expect(await swanctl('--terminate', '--ike', 'dom0-b')).toContain('terminate completed successfully')
     expect(await swanctl('--rekey', '--child', 'migration')).toContain('rekey completed successfully')
     await expect(swanctl('--initiate', '--child', 'none')).rejects.toThrow(
