@@ -189,6 +189,8 @@ export interface IkeSaOwner {
   broken(now: Millis, sa: IkeSa): void
   /** A new IKE SA that may take another one's place: it receives messages from now on. */
   held(now: Millis, next: IkeSa): void
+  /** Its renewal fails, and it ends soon: another one is to be begun from the start, beside it. */
+  unrenewable(now: Millis, sa: IkeSa): void
   /** `next` has taken the place of `old`, with all that belongs to it. */
   replaced(now: Millis, old: IkeSa, next: IkeSa): void
   /** The end of one that was not in use any more. */

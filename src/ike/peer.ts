@@ -50,8 +50,8 @@ export interface PeerShared {
 
 /** Our own way to a new IKE SA. */
 interface Attempt {
-  /** `doubt`: the peer seems to have forgotten the IKE SA that is there. */
-  readonly purpose: 'initial' | 'rekey' | 'doubt'
+  /** `doubt`: the peer seems to have forgotten the IKE SA that is there; `anew`: it cannot be renewed. */
+  readonly purpose: 'initial' | 'rekey' | 'doubt' | 'anew'
   /** Undefined while the pre-phase is under way. */
   sa: IkeSa | undefined
 }
@@ -301,6 +301,7 @@ export class Peer implements IkeSaOwner {
     const served =
       sa !== undefined &&
       attempt?.purpose !== 'doubt' &&
+      attempt?.purpose !== 'anew' &&
       (attempt?.purpose === 'initial' || !isDue(sa.softAt, now))
     if (attempt === undefined || attempt.sa !== undefined || served) {
       wipe(result.psk, result.ppk)
@@ -343,8 +344,11 @@ export class Peer implements IkeSaOwner {
   established(now: Millis, sa: IkeSa, initialContact: boolean): void {
     const doubted =
       this.attempt?.sa === sa && this.attempt.purpose === 'doubt' && !this.heardSince(now, sa.startedAt, sa)
-    if (this.attempt?.sa === sa) this.attempt = undefined
-    else if (this.attempt !== undefined && this.attempt.sa?.answered !== true) this.giveUpAttempt(now)
+    if (this.attempt?.sa === sa) {
+      // CHILD_SAs end with their IKE SA: the new one needs its own before the old one goes.
+      if (this.attempt.purpose === 'anew') for (const child of this.carried()) this.wanted.add(child)
+      this.attempt = undefined
+    } else if (this.attempt !== undefined && this.attempt.sa?.answered !== true) this.giveUpAttempt(now)
     this.waitUntil = undefined
     this.wantsIkeSa = false
     this.lastError = undefined
@@ -366,7 +370,7 @@ export class Peer implements IkeSaOwner {
 
   /** The peer knows nothing of what was before (RFC 2407 section 4.6.3.3). */
   private forgetBefore(now: Millis, sa: IkeSa): void {
-    const had = this.config.children.filter((child) => this.children.current(child) !== undefined)
+    const had = this.carried()
     this.sas.forgetBefore(now, sa)
     this.children.clear(sa.startedAt)
     for (const child of had)
@@ -374,9 +378,24 @@ export class Peer implements IkeSaOwner {
   }
 
   firstChild(now: Millis, peersLanes: number, needed: boolean): ChildConfig | undefined {
-    const child = this.ready(now)[0] ?? (needed && this.wantsIkeSa ? this.config.children[0] : undefined)
+    const child = this.ready(now)[0] ?? this.instead(needed)
     if (child !== undefined) this.unwantedBy.delete(child)
     return child && inSharedLane(this.config.children, child, sharedLanes(this.config, peersLanes))
+  }
+
+  /** Where no child is wanted by itself: what the old IKE SA still carries, or what the peer does not do without. */
+  private instead(needed: boolean): ChildConfig | undefined {
+    if (this.attempt?.purpose === 'anew') return this.carried()[0]
+    return needed && this.wantsIkeSa ? this.config.children[0] : undefined
+  }
+
+  /** Children that have an SA. */
+  private carried(): ChildConfig[] {
+    return this.config.children.filter((child) => this.children.current(child) !== undefined)
+  }
+
+  unrenewable(now: Millis, sa: IkeSa): void {
+    if (this.sas.usable() === sa) this.begin(now, 'anew')
   }
 
   held(now: Millis, next: IkeSa): void {

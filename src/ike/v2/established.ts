@@ -44,6 +44,9 @@ const LINK_LEN = 8
 /** TEMPORARY_FAILURE answers to one wish before it counts as refused. */
 const TRIES_MAX = 6
 
+/** Doublings of the wait before a refused renewal is asked for again: 17 to 34 minutes at the most. */
+const DOUBLINGS_MAX = 10
+
 /** What an IKE SA does for what runs under it. */
 export interface EstablishedHost {
   readonly owner: IkeSaOwner
@@ -76,6 +79,10 @@ export class Established {
   readonly establishedAt: Millis
   readonly hardAt: Millis
   softAt: Millis | undefined
+  /** Refusals of a renewal that are not for a moment; whether any has failed; and when another IKE SA is begun instead. */
+  private refusals = 0
+  private renewalFailed = false
+  private readonly anewAt: Millis
   path: Path
   phase: Phase
   /** By a request of the peer's, which has its response. */
@@ -125,6 +132,7 @@ export class Established {
     this.establishedAt = now
     this.softAt = now + 1000 * softSeconds(life, agreed.keying.role, this.jitter())
     this.hardAt = now + 1000 * life
+    this.anewAt = (this.softAt + this.hardAt) / 2
     this.aliveAt = now
     if (agreed.nat.local) this.keepaliveAt = now + owner.limits.keepaliveMs
   }
@@ -219,6 +227,23 @@ export class Established {
     this.pump(now)
   }
 
+  /** The peer may take a new IKE SA where it refuses to renew this one: in time, so that traffic does not wait for it. */
+  private renewOrLeave(now: Millis): void {
+    if (!this.renewalFailed || now < this.anewAt || this.isRekeying) return this.renew(now)
+    this.softAt = now + this.owner.limits.retryMs * (1 + this.jitter())
+    this.owner.unrenewable(now, this.host.sa)
+  }
+
+  /** A lasting refusal is not asked for again and again: the waits double. */
+  private renewLater(now: Millis, isPassing: boolean): void {
+    this.renewalFailed = true
+    if (!isPassing) this.refusals++
+    if (this.softAt === undefined) return
+    const doubled = 2 ** Math.min(Math.max(this.refusals, 1), DOUBLINGS_MAX)
+    const at = now + this.owner.limits.temporaryMs * (1 + this.jitter()) * doubled
+    this.softAt = now < this.anewAt ? Math.min(at, this.anewAt) : at
+  }
+
   private get isRekeying(): boolean {
     return this.own.kind === 'REKEYING' || this.own.kind === 'REKEYING_KE'
   }
@@ -268,7 +293,7 @@ export class Established {
       this.owner.env.sendKeepalive?.(this.path.local, this.path.remote)
     }
     for (const c of this.children) if (isDue(c.moveAt, now)) this.moveOrEnd(now, c)
-    if (isDue(this.softAt, now)) this.renew(now)
+    if (isDue(this.softAt, now) && this.phase === 'UP') this.renewOrLeave(now)
     if (isDue(this.askAt(), now)) this.askAlive(now)
     this.pump(now)
   }
@@ -547,8 +572,7 @@ export class Established {
       case 'rekey-failed':
         if (e.rival !== undefined) return this.replaceBy(now, e.rival)
         if (this.waiting?.exchange.what === 'IKE') return
-        if (this.softAt !== undefined)
-          this.softAt = now + this.owner.limits.temporaryMs * (2 + 2 * this.jitter())
+        this.renewLater(now, e.isPassing === true)
         return this.owner.refuse(now, 'rekey-failed', `no new IKE SA: ${e.reason}`)
       case 'rekey-unusable':
         this.owner.refuse(now, 'rekey-unusable', `no new IKE SA, and the peer has one: ${e.reason}`)

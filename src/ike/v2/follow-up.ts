@@ -69,7 +69,8 @@ export function finishRekey(s: OwnIn<'REKEYING_KE'>, set: PayloadSet, c: OwnCont
   forgetOwn(s)
   const reason = reasonOf(second)
   if (typeof second === 'string') return { next: IDLE, effects: [{ do: 'rekey-unusable', reason }] }
-  return { next: IDLE, effects: [{ do: 'rekey-failed', reason, rival: undefined }] }
+  const isPassing = PASSING.has(second)
+  return { next: IDLE, effects: [{ do: 'rekey-failed', reason, rival: undefined, isPassing }] }
 }
 
 const reasonOf = (x: number | string): string =>

@@ -168,7 +168,13 @@ export type OwnEffect =
   /** The peer's new IKE SA is the one that stays; undefined as long as it is not made. */
   | { readonly do: 'outdone'; readonly rival: NextIkeSa | undefined }
   /** There is no new IKE SA of ours; what the peer made meanwhile takes the place. */
-  | { readonly do: 'rekey-failed'; readonly reason: string; readonly rival: NextIkeSa | undefined }
+  | {
+      readonly do: 'rekey-failed'
+      readonly reason: string
+      readonly rival: NextIkeSa | undefined
+      /** It may be granted soon (RFC 7296 section 2.25). */
+      readonly isPassing?: boolean
+    }
   /** The peer's answer cannot be used: it has made an IKE SA that we do not have. */
   | { readonly do: 'rekey-unusable'; readonly reason: string }
   | { readonly do: 'deleted'; readonly children: readonly OwnedChild[] }

@@ -71,7 +71,8 @@ export function receiveRekey(s: OwnIn<'REKEYING'>, set: PayloadSet, c: OwnContex
         return ask(s.spi, group, { detours: s.detours + 1, rival: s.rival }, c)
       }
     }
-    return failed(s, `the peer says ${explained(notifyName(error.type), explanationIn(set))}`)
+    const isPassing = error.type === NOTIFY.TEMPORARY_FAILURE
+    return failed(s, `the peer says ${explained(notifyName(error.type), explanationIn(set))}`, isPassing)
   }
   try {
     return agreedOn(s, set, c)
@@ -127,9 +128,9 @@ function unusable(s: OwnIn<'REKEYING'>, reason: string): OwnOutcome {
   return { next: IDLE, effects: [{ do: 'rekey-unusable', reason }] }
 }
 
-function failed(s: OwnIn<'REKEYING'>, reason: string): OwnOutcome {
+function failed(s: OwnIn<'REKEYING'>, reason: string, isPassing = false): OwnOutcome {
   forgetOwn(s)
-  return { next: IDLE, effects: [{ do: 'rekey-failed', reason, rival: s.rival?.made }] }
+  return { next: IDLE, effects: [{ do: 'rekey-failed', reason, rival: s.rival?.made, isPassing }] }
 }
 
 /** @throws WireError */
