@@ -75,13 +75,16 @@ function narrowed(a: Map<string, string[]>, b: Map<string, string[]>): Fields {
   )
 }
 
+/** Proposals of the peer that are looked at for that. */
+const COMPARED_MAX = 64
+
 /** A log record's fields: `ours`, `theirs` and `difference`. @param ours what we would have offered */
 export function explainProposals(
   ours: readonly Proposal[],
   theirs: readonly Proposal[],
 ): { ours: string[]; theirs: string[]; difference: string } {
   const own = ours.map(alternatives)
-  const their = theirs.map(alternatives)
+  const their = theirs.slice(0, COMPARED_MAX).map(alternatives)
   const shown = explainMismatch(own.map(joined), their.map(joined))
   let best: { difference: string; count: number } | undefined
   for (const a of own) {

@@ -1,5 +1,6 @@
 import { ProtocolError, WireError } from '../../errors.js'
 import type { Payload, PayloadInit } from '../../wire/ike/payloads.js'
+import { PAYLOADS_MAX } from '../../wire/ike/v2/chain.js'
 import { emitNotify, type NotifyPayload, parseNotify } from '../../wire/ike/v2/notify.js'
 import { isErrorNotify, isKnownPayload, NOTIFY, PAYLOAD, payloadName } from '../../wire/ike/v2/numbers.js'
 
@@ -9,9 +10,9 @@ import { isErrorNotify, isKnownPayload, NOTIFY, PAYLOAD, payloadName } from '../
 type Rule = readonly [type: number, min: number, max: number]
 export type MessageRules = readonly Rule[]
 
-/** A list that nobody has to read to its end. */
-const NOTIFIES: Rule = [PAYLOAD.NOTIFY, 0, 32]
-const VENDORS: Rule = [PAYLOAD.VENDOR, 0, 32]
+/** As many as a message may have payloads: RFC 7296 sets no bound. */
+const NOTIFIES: Rule = [PAYLOAD.NOTIFY, 0, PAYLOADS_MAX]
+const VENDORS: Rule = [PAYLOAD.VENDOR, 0, PAYLOADS_MAX]
 
 export const RULES = {
   /** IKE_SA_INIT, both ways. */
@@ -48,7 +49,7 @@ export const RULES = {
     VENDORS,
   ],
   followUp: [[PAYLOAD.KE, 0, 1], NOTIFIES, VENDORS],
-  informational: [NOTIFIES, [PAYLOAD.DELETE, 0, 16], VENDORS],
+  informational: [NOTIFIES, [PAYLOAD.DELETE, 0, PAYLOADS_MAX], VENDORS],
 } as const satisfies Record<string, MessageRules>
 
 /** RFC 7296 section 2.5: a payload that its sender wants us to understand. */

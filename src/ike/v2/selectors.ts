@@ -1,4 +1,5 @@
 import { equalOctets } from '../../bytes/octets.js'
+import { SELECTORS_MAX } from '../../wire/ike/v2/traffic-selectors.js'
 import { compareIp, type IpAddress } from '../../wire/ip-address.js'
 import { formatSelector, selectorContains, type TrafficSelector } from '../../wire/traffic-selector.js'
 
@@ -25,15 +26,19 @@ export function intersection(a: TrafficSelector, b: TrafficSelector): TrafficSel
   return { start, end, protocol: a.protocol === 0 ? b.protocol : a.protocol, startPort, endPort }
 }
 
-/** The part of `asked` that `ours` allows; without selectors that another one contains. */
+/** The part of `asked` that `ours` allows; without selectors that another one contains. At most SELECTORS_MAX, the first of them. */
 export function narrow(
   asked: readonly TrafficSelector[],
   ours: readonly TrafficSelector[],
 ): TrafficSelector[] {
-  const all = asked.flatMap((a) => ours.map((o) => intersection(a, o)).filter((x) => x !== undefined))
-  return all.filter(
-    (x, i) => !all.some((y, j) => j !== i && selectorContains(y, x) && (!sameSelector(x, y) || j < i)),
-  )
+  const found = new Map<string, TrafficSelector>()
+  for (const a of asked)
+    for (const o of ours) {
+      const x = intersection(a, o)
+      if (x !== undefined && found.size < SELECTORS_MAX) found.set(formatSelector(x), x)
+    }
+  const all = [...found.values()]
+  return all.filter((x) => !all.some((y) => y !== x && selectorContains(y, x)))
 }
 
 export const sameSelector = (a: TrafficSelector, b: TrafficSelector): boolean =>
@@ -65,5 +70,11 @@ export const withAddress = (list: readonly TrafficSelector[], address: IpAddress
   list.map((s) => ({ ...s, start: address, end: address }))
 
 /** "10.0.0.0/24,10.1.0.0/24 === 10.2.0.0/24". */
-export const formatSelectors = (s: Selectors): string =>
-  `${s.local.map(formatSelector).join(',')} === ${s.remote.map(formatSelector).join(',')}`
+export const formatSelectors = (s: Selectors): string => `${listed(s.local)} === ${listed(s.remote)}`
+
+/** Selectors of one side shown at most: as many as a child may have. */
+const SHOWN_MAX = 16
+
+const listed = (list: readonly TrafficSelector[]): string =>
+  list.slice(0, SHOWN_MAX).map(formatSelector).join(',') +
+  (list.length > SHOWN_MAX ? ` and ${list.length - SHOWN_MAX} more` : '')

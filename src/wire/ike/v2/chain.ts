@@ -1,11 +1,14 @@
 import { Reader } from '../../../bytes/reader.js'
 import { WireError } from '../../../errors.js'
 import { IKE_HEADER_LEN, type IkeHeader } from '../header.js'
-import { PAYLOAD_HEADER_LEN, PAYLOADS_MAX, type Payload } from '../payloads.js'
+import { PAYLOAD_HEADER_LEN, type Payload } from '../payloads.js'
 import { PAYLOAD } from './numbers.js'
 
 // The chain of payloads of an IKEv2 message, RFC 7296 section 3.2. An encrypted payload (SK, SKF) is the last one, and its
 // "next payload" is the type of the first payload inside (RFC 7296 section 3.14, RFC 7383 section 2.5).
+
+/** More payloads than any message that means something; a count too high costs the IKE SA, as a message that cannot be read. */
+export const PAYLOADS_MAX = 256
 
 export interface EncryptedPayload {
   readonly type: typeof PAYLOAD.SK | typeof PAYLOAD.SKF

@@ -32,8 +32,8 @@ export const emitNotify = (n: NotifyPayload): Uint8Array =>
     .bytes(n.data)
     .finish()
 
-/** More SPIs than one Delete of ours or of a known peer names. */
-export const DELETE_SPIS_MAX = 256
+/** More SPIs than the largest message has room for. */
+export const DELETE_SPIS_MAX = 4_096
 
 export interface DeletePayload {
   readonly protocol: number

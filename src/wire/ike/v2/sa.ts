@@ -10,9 +10,10 @@ import { type Attribute, emitAttributes, parseAttributes } from '../v1/attribute
 //
 // Attributes have the form of IKEv1's (RFC 7296 section 3.3.5).
 
-export const PROPOSALS_MAX = 64
-/** Of all proposals together. */
-export const TRANSFORMS_MAX = 512
+/** They are numbered by an octet, from 1 (RFC 7296 section 3.3.1). */
+export const PROPOSALS_MAX = 255
+/** Of all proposals together: more than the largest message has room for. */
+export const TRANSFORMS_MAX = 2_048
 /** IKE SPIs have 8 octets, those of ESP and AH 4 (RFC 7296 section 3.3.1). */
 const SPI_MAX = 8
 

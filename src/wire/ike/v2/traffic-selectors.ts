@@ -12,8 +12,8 @@ import type { TrafficSelector } from '../../traffic-selector.js'
 const IPV4_ADDR_RANGE = 7
 const IPV6_ADDR_RANGE = 8
 
-/** More selectors than any policy of ours has. */
-export const SELECTORS_MAX = 64
+/** What the count has room for. */
+export const SELECTORS_MAX = 255
 
 /**
  * @param body payload without its generic header; the result is a copy
@@ -25,7 +25,6 @@ export function parseSelectors(body: Uint8Array): TrafficSelector[] {
   const count = r.u8('TS.count')
   r.take(3, 'TS.reserved')
   if (count === 0) throw new WireError('TS.count', 0, 'is zero')
-  if (count > SELECTORS_MAX) throw new WireError('TS.count', 0, `${count} is above ${SELECTORS_MAX}`)
   const out: TrafficSelector[] = []
   for (let i = 0; i < count; i++) {
     const at = r.at
@@ -50,7 +49,7 @@ export function parseSelectors(body: Uint8Array): TrafficSelector[] {
   return out
 }
 
-/** The payload's body. */
+/** The payload's body. @param selectors at most SELECTORS_MAX */
 export function emitSelectors(selectors: readonly TrafficSelector[]): Uint8Array {
   const w = new Writer()
   w.u8(selectors.length).zeros(3)
