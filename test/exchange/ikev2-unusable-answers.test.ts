@@ -1,15 +1,23 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { parseIkeProposal } from '../../src/ike/proposals.js'
+import { parseChildProposal, parseIkeProposal } from '../../src/ike/proposals.js'
 import { EXCHANGE } from '../../src/wire/ike/header.js'
 import type { PayloadInit } from '../../src/wire/ike/payloads.js'
 import { emitNotify } from '../../src/wire/ike/v2/notify.js'
 import { PAYLOAD } from '../../src/wire/ike/v2/numbers.js'
-import { childConfig, convergence, type IkeEnd, type IkeEnds, type TwoIkes, twoIkes } from './ike-ends.js'
+import {
+  childConfig,
+  convergence,
+  type IkeEnd,
+  type IkeEnds,
+  selector,
+  type TwoIkes,
+  twoIkes,
+} from './ike-ends.js'
 import { Insider, type Sealed } from './insider.js'
 
 // Answers that are authentic and of no use: neither end may be left with SAs that the other does not have.
 
-const { IKE_AUTH, CREATE_CHILD_SA, IKE_FOLLOWUP_KE } = EXCHANGE
+const { IKE_AUTH, INFORMATIONAL, CREATE_CHILD_SA, IKE_FOLLOWUP_KE } = EXCHANGE
 const HYBRID = { proposals: [parseIkeProposal('aes128gcm16-prfsha256-x25519-ke1_mlkem768')] }
 
 let insider: Insider
@@ -118,4 +126,63 @@ describe('an error beside an SA means that the request has failed', () => {
     expect(a.established()[0]!.initiatorSpi).toBe(before)
     expect(a.peer.lastError?.message).toContain('notify 9999')
   })
+})
+
+describe('an answer of another exchange than its request', () => {
+  test('under an IKE SA it costs a counter', () => {
+    const ends = up()
+    const { network, a } = ends
+    const before = a.current()[0]!.inboundSpi
+    insider.exchange = (m) => (m.isRequest ? m.exchange : INFORMATIONAL)
+    renewChild(a, ends)
+    network.runFor(3_000)
+    expect(a.env.counted('ike.exchange-type')).toBeGreaterThan(0)
+    expect(a.current()[0]!.inboundSpi).toBe(before)
+    expect(a.peer.lastError?.message ?? '').not.toContain('answers with neither')
+  })
+
+  test('to IKE_SA_INIT as well, and what follows is heard', () => {
+    const ends = twoIkes({ config: { version: 2, dynamicPsk: 'off' } })
+    const { network, a } = ends
+    network.impairment = (d) => {
+      if (d.index !== 1) return [5]
+      const other = new Uint8Array(d.message)
+      other[18] = IKE_AUTH
+      network.inject(d.from, d.to, other)
+      return [50]
+    }
+    a.ike.acquire(network.now, 1)
+    network.runFor(1_000)
+    expect(a.env.counted('ike.exchange-type')).toBe(1)
+    expect(convergence(ends)).toEqual([])
+  })
+})
+
+test('a renewal that is refused as the first one with a key exchange of its own: both ends are told', () => {
+  const esp = (text: string) => [parseChildProposal('esp', text)]
+  const ends = twoIkes({
+    config: {
+      version: 2,
+      dynamicPsk: 'off',
+      children: [childConfig({ proposals: esp('aes128gcm16-x25519') })],
+    },
+    b: {
+      children: [
+        childConfig({
+          proposals: esp('aes128gcm16'),
+          ...{ localTs: [selector('10.88.2.0/24')], remoteTs: [selector('10.88.1.0/24')] },
+        }),
+      ],
+    },
+  })
+  const { network, a, b } = ends
+  a.ike.acquire(network.now, 1)
+  network.runFor(1_000)
+  expect(convergence(ends)).toEqual([])
+  renewChild(a, ends)
+  network.runFor(1_000)
+  for (const e of [a, b]) {
+    expect(e.peer.lastError?.message).toContain('NO_PROPOSAL_CHOSEN')
+    expect(e.peer.lastError?.message).toContain('is the group, PFS, the same at both?')
+  }
 })

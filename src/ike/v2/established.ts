@@ -368,6 +368,7 @@ export class Established {
     isResponse: boolean,
     joined?: Joined,
   ): void {
+    if (isResponse && header.exchange !== this.window.exchange) return this.owner.refuse(now, 'exchange-type')
     const split = openMessage(this.keying.opener, header, message, joined)
     if (split === undefined) return this.owner.refuse(now, 'bad-icv')
     this.heard(now, path)

@@ -1,4 +1,5 @@
 import { equalOctets, isZero, wipe } from '../../bytes/octets.js'
+import { EXCHANGE } from '../../wire/ike/header.js'
 import type { PayloadInit } from '../../wire/ike/payloads.js'
 import { checkNonce, emitKe, parseKe } from '../../wire/ike/v2/bodies.js'
 import type { NotifyPayload } from '../../wire/ike/v2/notify.js'
@@ -82,6 +83,7 @@ export function receiveInit(
   now: Millis,
   c: FirstContext,
 ): FirstOutcome {
+  if (e.header.exchange !== EXCHANGE.IKE_SA_INIT) return refuse(s, 'exchange-type')
   const notifies = readClear(e, RULES.notifies)
   if (notifies.first(PAYLOAD.SA) === undefined) {
     const asked = notifies.notify(NOTIFY.COOKIE) ?? notifies.error()

@@ -1,4 +1,5 @@
 import { equalOctets } from '../../bytes/octets.js'
+import { parseIkeHeader } from '../../wire/ike/header.js'
 import type { Millis } from '../environment.js'
 import type { Path } from '../path.js'
 import type { Outgoing } from './outgoing.js'
@@ -86,6 +87,12 @@ export class Window {
   /** Our request that waits for its response. */
   get underWay(): Outgoing | undefined {
     return this.sent?.message
+  }
+
+  /** Its exchange type; undefined when there is none. */
+  get exchange(): number | undefined {
+    const message = this.sent?.message.datagrams[0]
+    return message && parseIkeHeader(message).exchange
   }
 
   /** Whether a response answers the request under way. */
