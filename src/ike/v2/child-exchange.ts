@@ -179,6 +179,12 @@ export function saysNo(
   return { reason: `the peer says ${explained(name, why)}${meaning}`, fields }
 }
 
+/** What to look at when the renewal of a CHILD_SA is refused that was made without a key exchange, in IKE_AUTH most likely. */
+export const firstWithoutPfs = (name: string, old: AgreedChild | undefined): string =>
+  name === 'NO_PROPOSAL_CHOSEN' && old?.proposal.group === 0
+    ? ' (the CHILD_SA that is to be renewed had no key exchange of its own, so that this is the first time that the ends compare theirs: is the group, PFS, the same at both?)'
+    : ''
+
 // The responder's side
 
 export interface ChildAnswer extends Agreement {

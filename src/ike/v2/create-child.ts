@@ -11,6 +11,7 @@ import type { Explanation } from '../explanation.js'
 import {
   acceptChild,
   type ChildContext,
+  firstWithoutPfs,
   isRefusal,
   offerChild,
   offerPayloads,
@@ -122,7 +123,9 @@ function refused(s: OwnIn<'CREATING'>, type: number, why: Explanation | undefine
     return { next: IDLE, effects: [{ do: 'child-later', child, old: s.old }] }
   if (type === NOTIFY.CHILD_SA_NOT_FOUND && s.old !== undefined)
     return { next: IDLE, effects: [{ do: 'child-unknown', old: s.old, child }] }
-  return { next: IDLE, effects: [{ do: 'child-failed', child, ...saysNo(notifyName(type), why, s.offer) }] }
+  const { reason, fields } = saysNo(notifyName(type), why, s.offer)
+  const told = `${reason}${firstWithoutPfs(notifyName(type), s.old?.agreed)}`
+  return { next: IDLE, effects: [{ do: 'child-failed', child, reason: told, fields }] }
 }
 
 function agreedOn(s: OwnIn<'CREATING'>, set: PayloadSet, c: OwnContext): OwnOutcome {

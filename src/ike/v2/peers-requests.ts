@@ -16,7 +16,7 @@ import { explained } from '../explanation.js'
 import { answerCreate } from './answer-child.js'
 import { answerFollowUp } from './answer-follow-up.js'
 import { forgetAwaited, isAwaited } from './awaited-exchange.js'
-import { type ChildRefusal, isRefusal, toldOf } from './child-exchange.js'
+import { type ChildRefusal, firstWithoutPfs, isRefusal, toldOf } from './child-exchange.js'
 import { tokenOf } from './crash-token.js'
 import type { Established } from './established.js'
 import { type Answer, answer, childMade, contests, ikeMade, notNow, unreadable } from './made-by-peer.js'
@@ -64,7 +64,10 @@ function createChild(ike: Established, now: Millis, set: PayloadSet): Answer {
     beside(ike.inUse(agreed.child)?.agreed, agreed),
   )
   if (isRefusal(answered)) {
-    refused(ike, now, answered)
+    refused(ike, now, {
+      ...answered,
+      reason: `${answered.reason}${firstWithoutPfs(answered.notify, old?.agreed)}`,
+    })
     const payloads = refusalPayloads(toldOf(answered))
     return answered.notify === 'INVALID_SYNTAX' ? unreadable(ike, now, payloads) : answer(payloads)
   }
