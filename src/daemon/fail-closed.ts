@@ -19,10 +19,10 @@ import {
 } from '../net/nft-expressions.js'
 import type { NftChain, NftRule, NftSet, NftTable } from '../net/nftables.js'
 import { mergedRanges } from '../wire/address-range.js'
-import { compareIp, type IpAddress } from '../wire/ip-address.js'
 import { AH, ESP, UDP } from '../wire/ip-protocol.js'
 import { formatSelector, type TrafficSelector } from '../wire/traffic-selector.js'
 import type { GatewayConfig, PeerSettings, PolicySettings } from './config/config.js'
+import { exposedPeers } from './exposure.js'
 
 // The packet filter that lets nothing protected pass unprotected, whatever the routes say and whether the daemon lives
 // or not. It only ever drops: what it accepts, other tables still judge.
@@ -34,6 +34,9 @@ const ND_FIRST = 133
 const ND_LAST = 136
 /** Before the chains of other tables at the usual priority 0, so that its counters see what it drops. */
 const PRIORITY = -150
+
+/** Of all policies together: each pair has three rules. Together they stay within the bound of one netlink batch. */
+export const SELECTOR_PAIRS_MAX = 4096
 
 /** Name of the table: one for each TUN device. */
 export const filterName = (tun: string): string => `sallyport-${tun}`
@@ -180,18 +183,3 @@ const neighbourDiscovery = (peers: readonly PeerSettings[]): NftRule[] =>
   peers.some((peer) => peer.remote.length === 16)
     ? [pass('neighbour discovery', icmpv6TypeIn(ND_FIRST, ND_LAST))]
     : []
-
-/** Peers whose underlay address some policy protects, its own or another peer's. */
-export const exposedPeers = (config: GatewayConfig): PeerSettings[] =>
-  config.peers.filter((peer) => config.policies.some((p) => protects(p, peer.remote)))
-
-/** Whether the policy protects an underlay address, so that routing has to tell the gateway's packets from the others. */
-export const isTransparent = (config: GatewayConfig, policy: PolicySettings): boolean =>
-  config.peers.some((peer) => protects(policy, peer.remote))
-
-const protects = (policy: PolicySettings, address: IpAddress): boolean =>
-  policy.remoteTs.some((ts) => selectorHas(ts, address))
-
-/** Whether a selector's addresses have this one among them. */
-export const selectorHas = (ts: TrafficSelector, address: IpAddress): boolean =>
-  ts.start.length === address.length && compareIp(ts.start, address) <= 0 && compareIp(ts.end, address) >= 0

@@ -196,11 +196,17 @@ function attempt(what: string, act: () => unknown, failed: Failed): boolean {
 }
 
 function hostFacts(route: NetlinkSocket, mark: number): HostFacts {
+  // A plan asks for each peer several times.
+  const known = new Map<string, ReturnType<HostFacts['underlay']>>()
   return {
     addresses: listAddresses(route),
     underlay: (remote) => {
-      const way = reach(route, remote, mark)
-      return way?.kind === RTN_UNICAST ? { device: way.link.name, mtu: way.mtu } : undefined
+      const name = formatIp(remote)
+      if (!known.has(name)) {
+        const way = reach(route, remote, mark)
+        known.set(name, way?.kind === RTN_UNICAST ? { device: way.link.name, mtu: way.mtu } : undefined)
+      }
+      return known.get(name)
     },
   }
 }

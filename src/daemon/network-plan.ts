@@ -2,11 +2,12 @@ import type { NftTable } from '../net/nftables.js'
 import { MAIN_TABLE } from '../net/routes.js'
 import type { MarkRule } from '../net/rules.js'
 import { rangePrefixes } from '../wire/address-range.js'
-import { formatIp, formatPrefix, type IpAddress, type Prefix, sameIp } from '../wire/ip-address.js'
-import { formatSelector } from '../wire/traffic-selector.js'
+import { compareIp, formatIp, formatPrefix, type IpAddress, type Prefix, sameIp } from '../wire/ip-address.js'
+import { formatSelector, type TrafficSelector } from '../wire/traffic-selector.js'
 import type { GatewayConfig, PeerSettings, PolicySettings } from './config/config.js'
 import type { InterfaceAddress } from './config/fields.js'
-import { exposedPeers, failClosedTable, isTransparent, selectorHas } from './fail-closed.js'
+import { exposedPeers, transparentPolicies } from './exposure.js'
+import { failClosedTable } from './fail-closed.js'
 import { tunMtu } from './tun-mtu.js'
 
 /** Metric of the routes that discard, behind whatever else leads to the destination. */
@@ -105,8 +106,9 @@ function wholeAddresses(config: GatewayConfig): string[] {
 /** One route a destination and table; of several policies for it the first one's source is taken. */
 function routes(config: GatewayConfig, facts: HostFacts): PlannedRoute[] {
   const out = new Map<string, PlannedRoute>()
+  const transparent = transparentPolicies(config)
   for (const policy of config.policies) {
-    const table = isTransparent(config, policy) ? config.dataplane.table : MAIN_TABLE
+    const table = transparent.has(policy) ? config.dataplane.table : MAIN_TABLE
     const source = preferredSource(config, policy, facts)
     for (const ts of policy.remoteTs)
       for (const destination of rangePrefixes(ts.start, ts.end)) {
@@ -128,5 +130,9 @@ function preferredSource(
   const candidates = facts.addresses.some((a) => sameIp(a, policy.local)) ? [policy.local, ...own] : own
   return candidates.find((address) => policy.localTs.some((ts) => selectorHas(ts, address)))
 }
+
+/** Whether a selector's addresses have this one among them. */
+const selectorHas = (ts: TrafficSelector, address: IpAddress): boolean =>
+  ts.start.length === address.length && compareIp(ts.start, address) <= 0 && compareIp(ts.end, address) >= 0
 
 const familyOf = (address: IpAddress): 4 | 6 => (address.length === 4 ? 4 : 6)

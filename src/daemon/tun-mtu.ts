@@ -1,3 +1,4 @@
+import type { ChildConfig } from '../ike/config.js'
 import { type EncapsulationShape, innerMtu } from '../ipsec/overhead.js'
 import type { IpAddress } from '../wire/ip-address.js'
 import type { GatewayConfig, PolicySettings } from './config/config.js'
@@ -16,15 +17,20 @@ export function tunMtu(
 ): number {
   const { mtu } = config.tun
   if (mtu !== 'auto') return mtu
+  const children = new Map(config.ike.flatMap((peer) => peer.children).map((c) => [c.policy, c]))
   const fits = config.policies.flatMap((policy) => {
     const outer = underlayMtu(policy.local, policy.remote)
-    return shapes(config, policy).map((shape) => innerMtu(outer, shape))
+    return shapes(config, policy, children.get(policy.id)).map((shape) => innerMtu(outer, shape))
   })
   return Math.max(TUN_MTU_MIN, Math.min(...fits))
 }
 
 /** What the policy's SAs may look like: one shape a proposal, or the manual SA's. */
-function shapes(config: GatewayConfig, policy: PolicySettings): EncapsulationShape[] {
+function shapes(
+  config: GatewayConfig,
+  policy: PolicySettings,
+  child: ChildConfig | undefined,
+): EncapsulationShape[] {
   const { protocol, mode } = policy
   const common = {
     protocol,
@@ -37,7 +43,6 @@ function shapes(config: GatewayConfig, policy: PolicySettings): EncapsulationSha
     return config.manual
       .filter((sa) => sa.policy === policy.id)
       .map((sa) => ({ ...common, encryption: sa.encryption?.id ?? 0, integrity: sa.integrity?.id ?? 0 }))
-  const child = config.ike.flatMap((peer) => peer.children).find((c) => c.policy === policy.id)
   return (child?.proposals ?? []).map((p) => ({
     ...common,
     encryption: p.encryption?.id ?? 0,

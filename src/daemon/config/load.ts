@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { wipe } from '../../bytes/octets.js'
 import { forgetIdentity } from '../../ike/host-identity.js'
 import { sameIp } from '../../wire/ip-address.js'
+import { checkBounds } from './bounds.js'
 import { isRecord } from './children.js'
 import type { GatewayConfig } from './config.js'
 import { wipeCredentials } from './credentials.js'
@@ -63,7 +64,8 @@ function resolveConfig(source: YamlSource): GatewayConfig {
       if (peer) peers.push(peer)
     }
   if (keys.identity) forgetIdentity(keys.identity)
-  crossCheck(source, peers)
+  // What is too much is not compared with each other as well.
+  if (checkBounds(source, peers)) crossCheck(source, peers)
   for (const [i, a] of root?.tun.addresses.entries() ?? [])
     if (peers.some((p) => sameIp(p.settings.local, a.address)))
       source.problem(

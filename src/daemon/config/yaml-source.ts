@@ -66,6 +66,8 @@ export class YamlSource {
 
   /** Notes a problem at a key (`at: 'key'`, for a key that should not be there) or at its value. */
   problem(path: KeyPath, message: string, at: 'key' | 'value' = 'value'): void {
+    // Before the place is looked for, which takes as long as the file is.
+    if (this.found.length >= PROBLEMS_MAX) return
     this.add(this.offsetOf(path, at), formatKeyPath(path), message)
   }
 

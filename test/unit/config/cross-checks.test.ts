@@ -137,26 +137,3 @@ test('names are of a safe character set', () => {
     expect(at?.line, name).toBe(lineOf(text, `  ${name}:`))
   }
 })
-
-const crowd = (peers: number, children: number, remotes: number): string => {
-  const blocks = (i: number, j: number) =>
-    Array.from({ length: remotes }, (_, k) => `10.${32 + i}.${j}.${2 * k}/32`).join(', ')
-  const child = (i: number, j: number) => `      c${j}: { local: [10.1.0.1], remote: [${blocks(i, j)}] }\n`
-  const peer = (i: number) =>
-    `  p${i}:\n    id: p${i}\n    local: 192.0.2.1\n    remote: 192.0.2.${i + 2}\n    key_file: k${i}.key\n    children:\n${Array.from({ length: children }, (_, j) => child(i, j)).join('')}`
-  for (let i = 0; i < peers; i++) s.key(`k${i}.key`)
-  return `host: { id: a }\npeers:\n${Array.from({ length: peers }, (_, i) => peer(i)).join('')}`
-}
-
-test('no more children than the data path has room for', () => {
-  expect(s.problems(crowd(16, 64, 1))).toEqual([])
-  expect(s.problems(crowd(17, 64, 1))).toMatchObject([
-    { key: 'peers', message: expect.stringMatching(/1088 children in all; at most 1024/) },
-  ])
-})
-
-test('no more selectors than the packet filter has room for', () => {
-  expect(s.problems(crowd(5, 55, 16))[0]?.message).toMatch(
-    /4400 pairs of local and remote selectors in all; at most 4096/,
-  )
-})

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { exposedPeers, isTransparent } from '../../../src/daemon/fail-closed.js'
+import { exposedPeers, transparentPolicies } from '../../../src/daemon/exposure.js'
 import { type HostFacts, type PlannedRoute, planNetwork } from '../../../src/daemon/network-plan.js'
 import { formatIp, formatPrefix, sameIp } from '../../../src/wire/ip-address.js'
 import { ip, type NetworkScenario, networkConfig } from '../../lab/network-config.js'
@@ -120,7 +120,7 @@ describe('transparent deployment', () => {
     const other = { ...ORDINARY, remote: '192.0.2.200' }
     const c = config({ peers: [wide, other] })
     expect(c.policies[0]!.transparent).toBe(false)
-    expect(isTransparent(c, c.policies[0]!)).toBe(true)
+    expect([...transparentPolicies(c)].map((p) => p.peer)).toEqual(['p0'])
     expect(exposedPeers(c).map((p) => p.name)).toEqual(['p1'])
     const plan = planNetwork(c, facts())
     expect(plan.routes[0]!.table).toBe(23_057)
