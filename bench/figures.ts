@@ -45,6 +45,8 @@ export interface Absence {
   readonly subject: string
   readonly section: Section
   readonly why: string
+  /** It was there and did not do what was asked of it; otherwise it is not installed. */
+  readonly failed?: boolean | undefined
 }
 
 export type NewFigure = Omit<Figure, 'values'>

@@ -11,7 +11,8 @@ import { htmlReport } from './report/html.js'
 import { printCheck, printResults } from './report/tables.js'
 import { type Baseline, baselineSchema, type Results, readJson, resultsSchema } from './results.js'
 
-// `npm run bench`: measures, prints, and leaves JSON and a report. Exit status 1: something failed, or the check did.
+// `npm run bench`: measures, prints, and leaves JSON and a report. Exit status 1: one of ours failed, nothing could be
+// measured, or the check failed.
 
 const kinds = new Map<string, Contender['kind']>([
   ...[...CONTENDERS, ...ON_REQUEST, ...MIGRATORS].map((c) => [c.name, c.kind] as const),
@@ -40,6 +41,13 @@ function baselineOf(results: Results, ratios: readonly Ratio[], stored: Baseline
   }
 }
 
+/** A run that says nothing of what it was for: one of ours has failed, or nothing could be measured at all. */
+function failuresOf({ figures, absences }: Results): string[] {
+  const ours = absences.filter((a) => a.failed === true && (kinds.get(a.subject) ?? 'ours') === 'ours')
+  const failures = ours.map((a) => `${a.subject} failed in the section ${a.section}`)
+  return failures.length === 0 && figures.length === 0 ? ['nothing was measured'] : failures
+}
+
 async function main(): Promise<void> {
   const options = readOptions(process.argv)
   // A baseline that cannot be read is better known before an hour of measuring.
@@ -62,6 +70,9 @@ async function main(): Promise<void> {
   print(`\nfigures: ${options.load ?? options.json}\nreport: ${options.report}`)
   if (options.saveBaseline !== undefined)
     write(options.saveBaseline, json(baselineOf(results, ratios, stored)))
+  const failures = options.load === undefined ? failuresOf(results) : []
+  for (const why of failures) console.error(`bench: ${why}`)
+  if (failures.length > 0) process.exitCode = 1
   if (!baseline) return
   const report = checkRatios(ratios, baseline)
   printCheck(report, print)

@@ -76,7 +76,7 @@ export function readOptions(argv: readonly string[]): BenchOptions {
       Object.keys(DIRTY_RATES) as DirtyName[],
     )
     .option('--soak-seconds <n>', 'length of the section soak', above(2, true), 600)
-    .option('--handshakes <n>', 'in the section ike, one after another', above(10, true), 1000)
+    .option('--handshakes <n>', 'in the section ike, one after another', above(10, true), 2000)
     .option('--peers <n>', 'in the section ike, at once', above(1, true), 200)
     .option('--json <file>', 'where all figures go', join(RESULTS, 'latest.json'))
     .option('--report <file>', 'where the report with plots goes', join(RESULTS, 'latest.html'))

@@ -38,7 +38,9 @@ export const resultsSchema = z.strictObject({
       points: z.array(z.tuple([number, number])),
     }),
   ),
-  absences: z.array(z.strictObject({ subject: z.string(), section, why: z.string() })),
+  absences: z.array(
+    z.strictObject({ subject: z.string(), section, why: z.string(), failed: z.boolean().optional() }),
+  ),
 })
 export type Results = z.infer<typeof resultsSchema>
 

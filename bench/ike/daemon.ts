@@ -1,9 +1,13 @@
 import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { statusOf } from '../../src/cli/commands/status.js'
 import { ControlClient } from '../../src/daemon/control/client.js'
+import type { ViciMessage } from '../../src/daemon/control/vici-message.js'
 import { controlSocket, Gateway } from '../../test/lab/gateway.js'
 import type { Lab, Side } from '../../test/lab/lab.js'
-import { cpuSeconds, residentMiB } from '../rig/usage.js'
+import { compiled } from '../../test/lab/root.js'
+import { cpuSeconds, openDescriptors, residentMiB } from '../rig/usage.js'
 import { charonFiles, childName, connectionName, sallyportConfig } from './setup.js'
 import type { IkeSubject } from './subjects.js'
 
@@ -15,19 +19,25 @@ const START_MS = 30_000
 export class IkeDaemon {
   private readonly control: ControlClient
   private readonly pid: number
+  /** Where the daemon writes how much memory is in use; undefined for one that cannot tell. */
+  private readonly memoryFile: string | undefined
 
-  private constructor(control: ControlClient, pid: number) {
+  private constructor(control: ControlClient, pid: number, memoryFile: string | undefined) {
     this.control = control
     this.pid = pid
+    this.memoryFile = memoryFile
   }
 
   /** @param peers how many the configuration has @throws Error when it does not come up */
   static async start(lab: Lab, side: Side, subject: IkeSubject, peers: number): Promise<IkeDaemon> {
-    const pid =
-      subject.daemon === 'sallyport'
-        ? (await Gateway.start(lab, side, sallyportConfig(lab, side, subject, peers))).pid
-        : await startCharon(lab, side, subject, peers)
-    return new IkeDaemon(await ControlClient.connect(controlSocket(lab, side)), pid)
+    const memory = lab.path(`${side}.memory`)
+    const around = ['--expose-gc', compiled('test/lab/programs/observed'), memory]
+    const ours = subject.daemon === 'sallyport'
+    const pid = ours
+      ? (await Gateway.start(lab, side, sallyportConfig(lab, side, subject, peers), around)).pid
+      : await startCharon(lab, side, subject, peers)
+    const control = await ControlClient.connect(controlSocket(lab, side))
+    return new IkeDaemon(control, pid, ours ? memory : undefined)
   }
 
   /** Resolves when the child of the connection is up. */
@@ -47,20 +57,49 @@ export class IkeDaemon {
     )
   }
 
-  /** IKE SAs of any state. */
-  async ikeSas(): Promise<number> {
-    const { ikesas } = await this.control.request('stats')
-    return Number((ikesas as Readonly<Record<string, string>>).total)
+  /** IKE SAs of any state, CHILD_SAs (a pair each), and with sallyport the SAs of the data path. */
+  async sas(): Promise<number> {
+    if (this.memoryFile === undefined) {
+      const { ikesas } = await this.control.request('stats')
+      const listed = await this.control.stream('list-sas', 'list-sa')
+      const children = listed.flatMap((m) =>
+        Object.values(m).flatMap((sa) => Object.keys((sa as ViciMessage)['child-sas'] ?? {})),
+      )
+      return Number((ikesas as ViciMessage).total) + children.length
+    }
+    const { peers } = await statusOf(this.control)
+    return peers.reduce((sum, { ike, children }) => {
+      const inLanes = children.reduce((n, child) => n + child.sas.length, 0)
+      return sum + (ike?.sas.length ?? 0) + (ike?.children.length ?? 0) + inLanes
+    }, 0)
   }
 
-  /** Waits until it has so many IKE SAs. @returns how many it has when that is so, or never becomes so */
-  async settled(wanted: number, timeoutMs: number): Promise<number> {
+  /** Waits until nothing is left. @returns how many SAs it has when that is so, or never becomes so */
+  async emptied(timeoutMs: number): Promise<number> {
     const deadline = performance.now() + timeoutMs
     for (;;) {
-      const n = await this.ikeSas()
-      if (n === wanted || performance.now() > deadline) return n
+      const n = await this.sas()
+      if (n === 0 || performance.now() > deadline) return n
       await sleep(100)
     }
+  }
+
+  /** Octets in use on the main thread's heap and outside of it, after a full collection; undefined where nobody can tell. */
+  async liveOctets(): Promise<number | undefined> {
+    const file = this.memoryFile
+    if (file === undefined) return undefined
+    rmSync(file, { force: true })
+    process.kill(this.pid, 'SIGUSR2')
+    const deadline = performance.now() + STEP_MS
+    while (!existsSync(file)) {
+      if (performance.now() > deadline) throw new Error('the daemon does not tell of its memory')
+      await sleep(20)
+    }
+    return Number(readFileSync(file, 'utf8'))
+  }
+
+  descriptors(): number {
+    return openDescriptors(this.pid)
   }
 
   cpuSeconds(): number {

@@ -34,8 +34,8 @@ export async function benchIke(
 ): Promise<void> {
   for (let round = 0; round < o.rounds; round++)
     for (const subject of round % 2 === 0 ? subjects : [...subjects].reverse()) {
-      const absent = (why: string): void => {
-        figures.absent({ subject: subject.name, section: 'ike', why })
+      const absent = (why: string, failed = false): void => {
+        figures.absent({ subject: subject.name, section: 'ike', why, failed })
         o.told(`  ${subject.name}: ${why.split('\n')[0]}`)
       }
       const why = missing(subject)
@@ -53,12 +53,27 @@ export async function benchIke(
         try {
           await part(lab, subject, o, add)
         } catch (error) {
-          absent((error as Error).message)
+          absent((error as Error).message, true)
         } finally {
           lab.close()
         }
       }
     }
+}
+
+/** Octets in use; undefined where nobody can tell. */
+type Live = number | undefined
+
+const liveOf = (daemons: readonly IkeDaemon[]): Promise<Live[]> =>
+  Promise.all(daemons.map((d) => d.liveOctets()))
+
+/** How much more is in use after so many handshakes, for each of them: of the daemon that has grown more. */
+function addGrowth(add: Add, what: string, before: readonly Live[], after: readonly Live[], n: number): void {
+  const grown = after.flatMap((octets, k) => {
+    const was = before[k]
+    return octets === undefined || was === undefined ? [] : [octets - was]
+  })
+  if (grown.length > 0) add(`${what}, growth a handshake`, 'octets', Math.max(...grown) / n)
 }
 
 /** What processors and memory two daemons need for one handshake after another, each followed by its Delete. */
@@ -77,11 +92,21 @@ async function oneAfterAnother(lab: Lab, subject: IkeSubject, o: IkeBenchOptions
   }
   try {
     for (let i = 0; i < Math.ceil(n / 10); i++) await handshake()
+    const descriptors = both.map((d) => d.descriptors())
+    const half: Live[] = []
     const cpu = both.map((d) => d.cpuSeconds())
-    const began = performance.now()
+    let began = performance.now()
+    /** What is done to look, and not by the handshakes. */
+    const uncounted = async (look: () => Promise<unknown>): Promise<void> => {
+      const [at, used] = [performance.now(), both.map((d) => d.cpuSeconds())]
+      await look()
+      began += performance.now() - at
+      for (const [k, d] of both.entries()) cpu[k]! += d.cpuSeconds() - used[k]!
+    }
     const times: number[] = []
     const memory: number[][] = [[], []]
     for (let i = 0; i < n; i++) {
+      if (i === n >> 1) await uncounted(async () => half.push(...(await liveOf(both))))
       times.push(await handshake())
       if (i % Math.ceil(n / SAMPLES) === 0)
         for (const [k, d] of both.entries()) memory[k]!.push(d.residentMiB())
@@ -99,8 +124,11 @@ async function oneAfterAnother(lab: Lab, subject: IkeSubject, o: IkeBenchOptions
       'MiB',
       Math.max(...memory.map(growthOverLastHalf)),
     )
-    const left = await Promise.all(both.map((d) => d.settled(0, SETTLE_MS)))
-    add(`${title}: IKE SAs left`, 'SAs', Math.max(...left))
+    addGrowth(add, `${title}: live heap`, half, await liveOf(both), n - (n >> 1))
+    const left = await Promise.all(both.map((d) => d.emptied(SETTLE_MS)))
+    add(`${title}: SAs left`, 'SAs', Math.max(...left))
+    const opened = both.map((d, k) => d.descriptors() - descriptors[k]!)
+    add(`${title}: descriptors more`, 'fds', Math.max(...opened))
   } finally {
     for (const d of both) d.close()
   }
@@ -119,6 +147,8 @@ async function allAtOnce(lab: Lab, subject: IkeSubject, o: IkeBenchOptions, add:
     const cpu: number[] = []
     const full: number[] = []
     const empty: number[] = []
+    const live: Live[] = []
+    const descriptors: number[] = []
     let left = 0
     for (let cycle = 0; cycle < CYCLES; cycle++) {
       const used = hub.cpuSeconds()
@@ -137,15 +167,19 @@ async function allAtOnce(lab: Lab, subject: IkeSubject, o: IkeBenchOptions, add:
         )
       }
       await hosts.step('down')
-      left = Math.max(left, await hub.settled(0, SETTLE_MS))
+      left = Math.max(left, await hub.emptied(SETTLE_MS))
       empty.push(hub.residentMiB())
+      live.push(await hub.liveOctets())
+      descriptors.push(hub.descriptors())
     }
     add(`${title}: until all are up`, 's', median(seconds))
     add(`${title}: CPU of the hub`, 'ms each', (median(cpu) / n) * MILLI)
     add(`${title}: RSS of the hub before`, 'MiB', before)
     add(`${title}: RSS with all of them`, 'MiB', Math.max(...full))
     add(`${title}: RSS growth in the last cycle`, 'MiB', empty[CYCLES - 1]! - empty[CYCLES - 2]!)
-    add(`${title}: IKE SAs left`, 'SAs', left)
+    addGrowth(add, `${title}: live heap`, live.slice(-2, -1), live.slice(-1), n)
+    add(`${title}: SAs left`, 'SAs', left)
+    add(`${title}: descriptors more`, 'fds', descriptors.at(-1)! - descriptors[0]!)
   } finally {
     hosts.close()
     hub.close()

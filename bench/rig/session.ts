@@ -41,15 +41,15 @@ export async function runRig(
   o: RigOptions,
 ): Promise<void> {
   const failures = new Map<string, number>()
-  const failed = (contender: Contender, section: Section, why: string): void => {
+  const absent = (contender: Contender, section: Section, why: string, failed: boolean): void => {
     const key = `${section} ${contender.name}`
     failures.set(key, (failures.get(key) ?? 0) + 1)
-    figures.absent({ subject: contender.name, section, why })
+    figures.absent({ subject: contender.name, section, why, failed })
     o.told(`  ${contender.name}, ${section}: ${why.split('\n')[0]}`)
   }
   const present = contenders.filter((contender) => {
     const why = contender.missing()
-    if (why !== undefined) for (const { section } of workloads) failed(contender, section, why)
+    if (why !== undefined) for (const { section } of workloads) absent(contender, section, why, false)
     return why === undefined
   })
   for (let round = 0; round < o.rounds; round++)
@@ -72,11 +72,11 @@ export async function runRig(
           try {
             await workload.run({ ...way, lab, contender, seconds: o.seconds, gatewayPids, record })
           } catch (error) {
-            failed(contender, section, (error as Error).message)
+            absent(contender, section, (error as Error).message, true)
           }
         }
       } catch (error) {
-        for (const { section } of due) failed(contender, section, (error as Error).message)
+        for (const { section } of due) absent(contender, section, (error as Error).message, true)
       } finally {
         lab.close()
       }

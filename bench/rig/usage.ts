@@ -40,6 +40,9 @@ export function residentMiB(pids: readonly number[]): number {
   return kib / 1024
 }
 
+/** Descriptors that a process has open. */
+export const openDescriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length
+
 /** Datagrams that UDP sockets of a host dropped for want of buffer, since the namespace was made. */
 export function udpBufferErrors(lab: Lab, side: Side): number {
   const lines = lab.exec(side, 'cat', '/proc/net/snmp').split('\n')

@@ -111,25 +111,41 @@ export class Gateway {
   private readonly lab: Lab
   private readonly logFile: string
 
-  private constructor(lab: Lab, side: Side, configFile: string, impair: readonly Rule[] = []) {
+  private constructor(
+    lab: Lab,
+    side: Side,
+    configFile: string,
+    impair: readonly Rule[] = [],
+    around: readonly string[] | undefined = undefined,
+  ) {
     this.lab = lab
     this.side = side
     this.logFile = lab.path(`${side}.log`)
     const log = openSync(this.logFile, 'a', 0o600)
     const rules = impair.length > 0 ? lab.file(`${side}.impair`, JSON.stringify(impair)) : undefined
-    const program = rules === undefined ? [SALLYPORT] : [compiled('test/lab/programs/impaired'), rules]
+    const program =
+      rules === undefined ? (around ?? [SALLYPORT]) : [compiled('test/lab/programs/impaired'), rules]
     this.process = lab.spawn(side, process.execPath, [...program, 'up', '-c', configFile], {
       stdio: ['ignore', log, log],
     })
   }
 
-  /** Writes the configuration, starts the daemon and waits until it serves. @throws Error with its log when it does not */
-  static async start(lab: Lab, side: Side, settings: GatewaySettings | string = {}): Promise<Gateway> {
+  /**
+   * Writes the configuration, starts the daemon and waits until it serves.
+   * @param around arguments of node before `up`, for a program that the daemon runs in
+   * @throws Error with its log when it does not serve
+   */
+  static async start(
+    lab: Lab,
+    side: Side,
+    settings: GatewaySettings | string = {},
+    around?: readonly string[],
+  ): Promise<Gateway> {
     if (typeof settings !== 'string' && settings.identities) makeIdentities(lab)
     else makeKey(lab)
     const text = typeof settings === 'string' ? settings : gatewayConfig(lab, side, settings)
     const impair = side === 'a' && typeof settings !== 'string' ? settings.impair : undefined
-    const gateway = new Gateway(lab, side, lab.file(`${side}.yaml`, text), impair)
+    const gateway = new Gateway(lab, side, lab.file(`${side}.yaml`, text), impair, around)
     const deadline = performance.now() + START_MS
     for (;;) {
       try {

@@ -28,12 +28,18 @@ export function statusCommand(): Command {
 export async function fetchStatus(path: string): Promise<GatewayStatus> {
   const client = await ControlClient.connect(path)
   try {
-    const events = await client.stream('sallyport-status', 'sallyport-status')
-    return JSON.parse(events.map((event) => textOf(event, 'piece') ?? '').join('')) as GatewayStatus
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new ControlError('the daemon’s status is no JSON')
-    throw error
+    return await statusOf(client)
   } finally {
     client.close()
+  }
+}
+
+/** Asks over a connection that stays open. @throws ControlError */
+export async function statusOf(client: ControlClient): Promise<GatewayStatus> {
+  const events = await client.stream('sallyport-status', 'sallyport-status')
+  try {
+    return JSON.parse(events.map((event) => textOf(event, 'piece') ?? '').join('')) as GatewayStatus
+  } catch {
+    throw new ControlError('the daemon’s status is no JSON')
   }
 }
