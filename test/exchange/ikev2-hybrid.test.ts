@@ -164,20 +164,6 @@ describe('a bad way', () => {
         expect(convergence(ends), `octet ${at} of message ${index}`).toEqual([])
       }
   })
-
-  test('IKE_AUTH before the second key exchange is not taken', () => {
-    // The initiator's IKE_INTERMEDIATE says that it is IKE_AUTH.
-    const ends = two([HYBRID], [HYBRID])
-    ends.network.impairment = (d) => {
-      if (d.index !== 2) return [5]
-      const message = Uint8Array.from(d.message)
-      message[18] = IKE_AUTH
-      ends.network.inject(d.from, d.to, message, 5)
-      return []
-    }
-    tried(ends, 900)
-    expect(ends.b.established()).toEqual([])
-  })
 })
 
 describe('somebody on the way who would rather have the first key exchange alone', () => {
