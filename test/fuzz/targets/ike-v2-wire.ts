@@ -15,6 +15,7 @@ import { emitSa, PROPOSALS_MAX, parseSa, TRANSFORMS_MAX } from '../../../src/wir
 import { emitSelectors, parseSelectors, SELECTORS_MAX } from '../../../src/wire/ike/v2/traffic-selectors.js'
 import { compareIp } from '../../../src/wire/ip-address.js'
 import { selector } from '../../exchange/ike-ends.js'
+import type { Chain } from '../corpus.js'
 import { messageTree } from '../mutate/isakmp.js'
 import { mutateOctets } from '../mutate/octets.js'
 import { emitNode, mutateTree } from '../mutate/tree.js'
@@ -62,6 +63,11 @@ const AUTH: readonly PayloadInit[] = [
   },
 ]
 const SEALED: readonly PayloadInit[] = [{ type: PAYLOAD.SKF, body: Uint8Array.of(0, 1, 0, 2, ...body(60)) }]
+/** What is in encrypted messages, as octets. */
+export const V2_CHAINS: readonly Chain[] = [INIT, AUTH, AUTH.slice(2, 5), AUTH.slice(5)].map((p) => ({
+  first: p[0]!.type,
+  octets: emitPayloads(p),
+}))
 const MESSAGES = [INIT, AUTH, SEALED].map((p) => emitMessage(HEAD, p))
 
 export const IKE_V2_MESSAGE: Target = {

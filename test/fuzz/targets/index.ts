@@ -6,6 +6,8 @@ import { files } from './files.js'
 import { IKE_V1_FRAGMENT_FLOOD, IKE_V1_FRAGMENTS } from './ike-v1-fragments.js'
 import { IKE_V1_PROTECTED } from './ike-v1-protected.js'
 import { ikeV1Wire } from './ike-v1-wire.js'
+import { IKE_V2_FRAGMENT_FLOOD, IKE_V2_FRAGMENTS } from './ike-v2-fragments.js'
+import { IKE_V2_PROTECTED } from './ike-v2-protected.js'
 import { IKE_V2_MESSAGE } from './ike-v2-wire.js'
 import { ipHeaders } from './ip-headers.js'
 import { ipsec } from './ipsec.js'
@@ -20,6 +22,9 @@ export const TARGETS: readonly Target[] = [
   IKE_V1_FRAGMENTS,
   IKE_V1_FRAGMENT_FLOOD,
   IKE_V2_MESSAGE,
+  IKE_V2_PROTECTED,
+  IKE_V2_FRAGMENTS,
+  IKE_V2_FRAGMENT_FLOOD,
   PREPHASE_WIRE,
   ...ipHeaders,
   ...ipsec,
