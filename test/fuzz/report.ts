@@ -7,14 +7,15 @@ const mib = (octets: number): string => (octets / 2 ** 20).toFixed(1)
 /** Counts of each target, for a terminal. */
 export function countsTable(done: RunResult, outcomes: boolean): string {
   const table = new Table({
-    head: ['target', 'cases', 'inputs', 'inputs/s', 'slowest ms', 'growth MiB', 'failures'],
-    colAligns: ['left', 'right', 'right', 'right', 'right', 'right', 'right'],
+    head: ['target', 'seconds', 'cases', 'inputs', 'inputs/s', 'slowest ms', 'growth MiB', 'failures'],
+    colAligns: ['left', 'right', 'right', 'right', 'right', 'right', 'right', 'right'],
     style: { head: [], border: [] },
   })
   for (const c of done.tested) {
     const rate = c.ms > 0 ? (c.inputs / c.ms) * 1000 : 0
     table.push([
       c.target.name,
+      (c.ms / 1000).toFixed(0),
       grouped(c.cases),
       grouped(c.inputs),
       grouped(rate),
@@ -24,7 +25,8 @@ export function countsTable(done: RunResult, outcomes: boolean): string {
     ])
   }
   const rate = grouped(done.inputs / done.seconds)
-  table.push(['all', '', grouped(done.inputs), rate, '', '', done.tested.reduce((n, t) => n + t.failures, 0)])
+  const failures = done.tested.reduce((n, t) => n + t.failures, 0)
+  table.push(['all', done.seconds.toFixed(0), '', grouped(done.inputs), rate, '', '', failures])
   if (!outcomes) return table.toString()
   const lines = done.tested.flatMap((c) => [
     `\n${c.target.name}`,

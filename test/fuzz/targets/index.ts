@@ -9,6 +9,7 @@ import { ikeV1Wire } from './ike-v1-wire.js'
 import { IKE_V2_FRAGMENT_FLOOD, IKE_V2_FRAGMENTS } from './ike-v2-fragments.js'
 import { IKE_V2_PROTECTED } from './ike-v2-protected.js'
 import { IKE_V2_MESSAGE } from './ike-v2-wire.js'
+import { insiders } from './insiders.js'
 import { ipHeaders } from './ip-headers.js'
 import { ipsec } from './ipsec.js'
 import { NETLINK } from './netlink.js'
@@ -35,4 +36,5 @@ export const TARGETS: readonly Target[] = [
   ...files,
   REPLAYED,
   ...exchanges,
+  ...insiders,
 ]
