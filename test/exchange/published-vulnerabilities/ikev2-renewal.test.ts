@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { fromHex } from '../../../src/bytes/octets.js'
 import { parseIkeProposal } from '../../../src/ike/proposals.js'
 import { EXCHANGE } from '../../../src/wire/ike/header.js'
 import { emitNotify, parseNotify } from '../../../src/wire/ike/v2/notify.js'
@@ -104,4 +105,21 @@ describe.each([
 
 test('a renewal with a second key exchange whose answer has no link goes nowhere', () => {
   refused(CREATE_CHILD_SA, true, without(PAYLOAD.NOTIFY), withHybrid())
+})
+
+test("the peer asks with the SPI of the IKE SA that there is, its own or the other end's", () => {
+  for (const which of ['initiatorSpi', 'responderSpi'] as const) {
+    const ends = established()
+    const spi = fromHex(ends.b.established()[0]![which]!)
+    insider(
+      CREATE_CHILD_SA,
+      proposal((p) => ({ ...p, spi })),
+    )
+    ends.a.ike.rekey(ends.network.now, 'b')
+    ends.network.runFor(300)
+    expect(ends.b.env.counted('ike.internal')).toBe(0)
+    expect(ends.b.peer.ikeSas.length).toBeLessThanOrEqual(2)
+    honest()
+    unharmed(ends)
+  }
 })
