@@ -793,7 +793,8 @@ export class Peer implements IkeSaOwner {
   private afterClose(now: Millis): void {
     if (!this.sas.anyEstablished()) {
       this.children.clear()
-      this.wanted.clear()
+      // What an attempt is under way for has nothing to do with the IKE SA that is gone.
+      if (this.attempt === undefined) this.wanted.clear()
       for (const child of this.config.children) if (child.start === 'start') this.wanted.add(child)
     }
     this.pursue(now)
