@@ -42,6 +42,8 @@ export interface IkeV2Keys {
   readonly version: 2
   readonly initiatorSpi: Uint8Array
   readonly responderSpi: Uint8Array
+  /** Those before a second key exchange (RFC 9370): they protect IKE_INTERMEDIATE, and other keys all that comes behind it. */
+  readonly interim: boolean
   /** IANA ids of the algorithms. */
   readonly encryption: number
   readonly integrity: number

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { hex } from '../../src/bytes/octets.js'
+import { parseIkeProposal } from '../../src/ike/proposals.js'
 import { convergence, twoIkes } from './ike-ends.js'
 
 describe('keys for a key log', () => {
@@ -45,5 +46,20 @@ describe('keys for a key log', () => {
     expect(a.peer.ikeSas[0]!.responderSpi).toBe(hex(responderSpi))
     expect(ei).toHaveLength(16)
     for (const { env } of [a, b]) expect(env.logged(hex(ei))).toBe(false)
+  })
+
+  test('a second key exchange: the keys before it, and those behind it', () => {
+    const proposals = [parseIkeProposal('aes128gcm16-prfsha256-x25519-ke1_mlkem768')]
+    const { network, a, b } = twoIkes({ config: { version: 2, dynamicPsk: 'off', proposals } })
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    expect(a.env.keys).toMatchObject([
+      { version: 2, interim: true },
+      { version: 2, interim: false },
+    ])
+    expect(b.env.keys).toEqual(a.env.keys)
+    const [before, behind] = a.env.keys as { initiatorSpi: Uint8Array; ei: Uint8Array }[]
+    expect(hex(before!.initiatorSpi)).toBe(hex(behind!.initiatorSpi))
+    expect(hex(before!.ei)).not.toBe(hex(behind!.ei))
   })
 })

@@ -9,6 +9,7 @@ export function run(command: string, args: readonly string[], input?: string): s
   const { status, error, stdout, stderr, signal } = spawnSync(command, args, {
     encoding: 'utf8',
     timeout: 60_000,
+    maxBuffer: 64 << 20,
     ...(input === undefined ? {} : { input }),
   })
   if (error) throw new Error(`${command}: ${error.message}`)

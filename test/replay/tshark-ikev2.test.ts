@@ -68,6 +68,7 @@ test.skipIf(why !== undefined).each([20, 36])(
       version: 2,
       initiatorSpi,
       responderSpi,
+      interim: false,
       encryption: 20,
       integrity: 0,
       ei,

@@ -15,8 +15,11 @@ const FILE_MAX = 64 * 1024 * 1024
 
 const IKEV1_TABLE = 'ikev1_decryption_table'
 const IKEV2_TABLE = 'ikev2_decryption_table'
+/** Wireshark has one line for an IKE SA: under this name it does not read those before a second key exchange. */
+const IKEV2_INTERIM_TABLE = 'ikev2_decryption_table.interim'
 
-type FileName = typeof SALLYPORT_SA | typeof ESP_SA | typeof IKEV1_TABLE | typeof IKEV2_TABLE
+const FILES = [SALLYPORT_SA, ESP_SA, IKEV1_TABLE, IKEV2_TABLE, IKEV2_INTERIM_TABLE] as const
+type FileName = (typeof FILES)[number]
 
 /**
  * Writes the keys of all SAs and IKE SAs to files, for looking into captures: Wireshark's own formats, so that the directory can
@@ -40,8 +43,7 @@ export class KeyLog {
     checkDirectory(directory)
     const files = new Map<FileName, number>()
     try {
-      for (const name of [SALLYPORT_SA, ESP_SA, IKEV1_TABLE, IKEV2_TABLE] as const)
-        files.set(name, openFile(join(directory, name)))
+      for (const name of FILES) files.set(name, openFile(join(directory, name)))
     } catch (error) {
       for (const fd of files.values()) closeSync(fd)
       throw error
@@ -66,7 +68,7 @@ export class KeyLog {
     if (keys.version === 1) this.append(IKEV1_TABLE, formatIkeV1(keys))
     else {
       const line = formatIkeV2(keys)
-      if (line !== undefined) this.append(IKEV2_TABLE, line)
+      if (line !== undefined) this.append(keys.interim ? IKEV2_INTERIM_TABLE : IKEV2_TABLE, line)
     }
   }
 

@@ -284,9 +284,11 @@ export class IkeSaV2 implements NextIkeSa {
     // A failure has words of its own.
     if (before.kind !== next.kind && next.kind !== 'IDLE' && next.kind !== 'FAILED')
       this.tell(t.story, next.kind)
-    // Before a second key exchange is done they protect nothing but that.
-    const keyed = (s: FirstState): boolean => 'keying' in s && !s.pendingKe
-    if ('keying' in next && keyed(next) && !keyed(before)) this.logKeys(next.keying)
+    // With a second key exchange there are others before it is done.
+    const keyed = (s: FirstState, interim: boolean): boolean => 'keying' in s && s.pendingKe === interim
+    for (const interim of [true, false])
+      if ('keying' in next && keyed(next, interim) && !keyed(before, interim))
+        this.logKeys(next.keying, interim)
     for (const e of effects) this.applyFirst(now, event, e)
   }
 
@@ -502,9 +504,9 @@ export class IkeSaV2 implements NextIkeSa {
     }
   }
 
-  private logKeys({ spiI, spiR, proposal, keys }: Keying): void {
+  private logKeys({ spiI, spiR, proposal, keys }: Keying, interim = false): void {
     this.owner.env.keyLog?.({
-      ...{ version: 2, initiatorSpi: spiI, responderSpi: spiR },
+      ...{ version: 2, initiatorSpi: spiI, responderSpi: spiR, interim },
       ...{ encryption: proposal.encryption.id, integrity: proposal.integrity },
       ...{ ei: keys.ei, er: keys.er, ai: keys.ai, ar: keys.ar },
     })

@@ -25,6 +25,7 @@ const v2: IkeV2Keys = {
   version: 2,
   initiatorSpi: fromHex('1122334455667788'),
   responderSpi: fromHex('99aabbccddeeff00'),
+  interim: false,
   encryption: 20,
   integrity: 0,
   ei: new Uint8Array(20).fill(0x33),
@@ -89,13 +90,23 @@ describe('files', () => {
       keyLog.ike({ version: 1, initiatorSpi: v2.initiatorSpi, encryptionKey: fromHex('aabb') })
       keyLog.ike(v2)
       keyLog.ike({ ...v2, encryption: 28 })
+      keyLog.ike({ ...v2, interim: true, ei: new Uint8Array(20).fill(0x55) })
       keyLog.close()
     }
     expect(readKeySource(folder).sas).toEqual(specs.map(keyedSaOf))
     expect(read('esp_sa').trim().split('\n')).toHaveLength(2)
     expect(read('ikev1_decryption_table')).toBe('1122334455667788,aabb\n'.repeat(2))
     expect(read('ikev2_decryption_table').trim().split('\n')).toHaveLength(2)
-    for (const name of ['sallyport_sa', 'esp_sa', 'ikev1_decryption_table', 'ikev2_decryption_table'])
+    expect(read('ikev2_decryption_table')).not.toContain('55'.repeat(20))
+    // Wireshark has one line for an IKE SA, and does not read this file.
+    expect(read('ikev2_decryption_table.interim').match(/(55){20}/g)).toHaveLength(2)
+    for (const name of [
+      'sallyport_sa',
+      'esp_sa',
+      'ikev1_decryption_table',
+      'ikev2_decryption_table',
+      'ikev2_decryption_table.interim',
+    ])
       expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600)
   })
 
