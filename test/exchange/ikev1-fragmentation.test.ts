@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { parseChildProposal, parseIkeProposal } from '../../src/ike/proposals.js'
-import { parseIkeHeader } from '../../src/wire/ike/header.js'
+import { EXCHANGE, parseIkeHeader } from '../../src/wire/ike/header.js'
 import { emitFragments, FRAGMENT_OVERHEAD } from '../../src/wire/ike/v1/fragment.js'
 import { PAYLOAD } from '../../src/wire/ike/v1/numbers.js'
 import { childConfig, convergence, type IkeEnds, twoIkes } from './ike-ends.js'
@@ -34,6 +34,16 @@ describe('fragments', () => {
     expect(convergence(e)).toEqual([])
     expect(e.network.sent.filter(isFragment).length).toBeGreaterThanOrEqual(8)
     for (const d of e.network.sent.slice(2)) expect(d.message.length).toBeLessThanOrEqual(SIZE - IPV4_UDP)
+  })
+
+  test('pieces of Quick Mode, which knows no message ID 0, are called Main Mode’s', () => {
+    const e = ends()
+    e.a.ike.acquire(e.network.now, 1)
+    e.network.runFor(500)
+    const pieces = e.network.sent.filter(isFragment).map((d) => parseIkeHeader(d.message))
+    expect(new Set(pieces.map((h) => `${h.exchange} ${h.messageId}`))).toEqual(
+      new Set([`${EXCHANGE.MAIN_MODE} 0`]),
+    )
   })
 
   test('nothing is cut for a peer that would not put it together', () => {

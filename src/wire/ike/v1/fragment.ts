@@ -1,5 +1,5 @@
 import { WireError } from '../../../errors.js'
-import { emitIkeHeader, IKE_HEADER_LEN, type IkeHeader, parseIkeHeader } from '../header.js'
+import { EXCHANGE, emitIkeHeader, IKE_HEADER_LEN, type IkeHeader, parseIkeHeader } from '../header.js'
 import { PAYLOAD_HEADER_LEN, parsePayloads } from '../payloads.js'
 import { PAYLOAD } from './numbers.js'
 
@@ -56,9 +56,14 @@ export function emitFragments(message: Uint8Array, id: number, size: number): Ui
   return Array.from({ length: count }, (_, i) => {
     const data = message.subarray(i * room, (i + 1) * room)
     const out = new Uint8Array(FRAGMENT_OVERHEAD + data.length)
-    // Nothing of it is encrypted once more, and others use message ID 0 here as well.
+    // Nothing of it is encrypted once more, and others use message ID 0 here as well. As Quick Mode has none of that number, and
+    // libreswan looks before it puts together, every piece is called Main Mode's, as strongSwan does it.
     emitIkeHeader(
-      { ...header, nextPayload: PAYLOAD.FRAGMENT, flags: 0, messageId: 0, length: out.length },
+      {
+        ...header,
+        nextPayload: PAYLOAD.FRAGMENT,
+        ...{ exchange: EXCHANGE.MAIN_MODE, flags: 0, messageId: 0, length: out.length },
+      },
       out,
       0,
     )
