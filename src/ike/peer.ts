@@ -15,7 +15,7 @@ import { IkeSaSet } from './ike-sa-set.js'
 import { inSharedLane, sharedLanes } from './lanes.js'
 import { LastWords } from './last-words.js'
 import { type IkeLimits, PATIENCE } from './limits.js'
-import { formatEndpoint, IKE_PORT, type Path } from './path.js'
+import { copyPath, formatEndpoint, IKE_PORT, type Path } from './path.js'
 import type { Prephase } from './prephase/prephase.js'
 import { TokenBucket } from './prephase/token-bucket.js'
 import type { PrephaseResult, PrephaseStatus } from './prephase/types.js'
@@ -710,9 +710,15 @@ export class Peer implements IkeSaOwner {
     const attempt: Attempt = { purpose, sa: undefined }
     this.attempt = attempt
     if (this.config.dynamicPsk !== 'off') return this.shared.prephase.start(now, this.config.name)
+    this.startIke(now, attempt, this.firstPath(purpose), this.newIkeSpi(), plainKeys(this.config))
+  }
+
+  /** Behind a NAT the peer is where it is heard, and nowhere else: an IKE SA is renewed from there (RFC 3947 section 4). */
+  private firstPath(purpose: Attempt['purpose']): Path {
+    const known = purpose === 'rekey' ? this.sas.usable() : undefined
+    if (known?.follows) return copyPath(known.path)
     const { local, remote } = this.config
-    const path = { local: { address: local, port: IKE_PORT }, remote: { address: remote, port: IKE_PORT } }
-    this.startIke(now, attempt, path, this.newIkeSpi(), plainKeys(this.config))
+    return { local: { address: local, port: IKE_PORT }, remote: { address: remote, port: IKE_PORT } }
   }
 
   private startIke(now: Millis, attempt: Attempt, path: Path, spi: Uint8Array, keys: FirstKeys): void {

@@ -130,6 +130,19 @@ describe.each([1, 2] as const)('behind a NAT, IKEv%i', (version) => {
     expect(ends.b.peer.ikeSas[0]!.nat).toContain('the peer is behind one')
   })
 
+  test('the end outside renews the IKE SA, which it cannot reach on port 500', () => {
+    const { network, a, b } = behindNat({ dynamicPsk: 'off' })
+    a.ike.acquire(network.now, 1)
+    network.runFor(500)
+    const [before] = b.peer.ikeSas
+    b.ike.rekey(network.now, 'a')
+    network.runFor(2_000)
+    const after = b.peer.ikeSas.filter((sa) => !sa.replaced)
+    expect(after).toMatchObject([{ state: 'ESTABLISHED' }])
+    expect(after[0]!.initiatorSpi).not.toBe(before!.initiatorSpi)
+    expect(a.peer.ikeSas.map((sa) => sa.initiatorSpi)).toContain(after[0]!.initiatorSpi)
+  })
+
   test('keepalives every 20 s, from the end behind the NAT alone', () => {
     const { network, a, b } = behindNat()
     a.ike.acquire(network.now, 1)
