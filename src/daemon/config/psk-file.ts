@@ -28,12 +28,12 @@ export function parsePskFile(content: Uint8Array): Uint8Array | string {
 
 function decode(line: Uint8Array): Uint8Array | undefined {
   if (startsWith(line, 'psk:')) return trimmed(line.subarray(4))
-  if (startsWith(line, '0x')) return decodeHex(line)
-  if (startsWith(line, '0s')) return decodeBase64(line.subarray(2))
   try {
+    // First, as one key of genkey's in 2048 begins with 0x or 0s. Neither of those forms spells 32 octets in 44 characters.
     return parseKeyText(line)
   } catch (error) {
-    if (error instanceof ConfigError) return undefined
-    throw error
+    if (!(error instanceof ConfigError)) throw error
   }
+  if (startsWith(line, '0x')) return decodeHex(line)
+  return startsWith(line, '0s') ? decodeBase64(line.subarray(2)) : undefined
 }

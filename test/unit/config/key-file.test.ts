@@ -97,6 +97,11 @@ describe('plain PSK files', () => {
     ['0sMDEyMzQ1Njc4OWFiY2RlZmdo', '0123456789abcdefgh'],
   ])('%j', (text, expected) => expect(key(text)).toBe(expected))
 
+  test.each(['0x', '0s'])('a key of genkey’s may begin with %s', (begin) => {
+    const text = `${begin}JFN7ws5AkhYthCEmUN6Ec/IA9+QDf2Pt412+Zc240=`
+    expect(key(`${text}\n`)).toBe(Buffer.from(text, 'base64').toString('latin1'))
+  })
+
   test.each<[string, RegExp]>([
     ['', /no key/],
     ['# only a comment\n', /no key/],
