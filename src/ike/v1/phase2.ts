@@ -13,7 +13,7 @@ import { explained, readExplanation } from '../explanation.js'
 import type { Asking, IkeSa, IkeSaOwner } from '../ike-sa.js'
 import { laneForPeer } from '../lanes.js'
 import { PATIENCE } from '../limits.js'
-import { copyPath, type Path, samePath } from '../path.js'
+import { copyPath, type Path, sameEndpoint } from '../path.js'
 import { transition } from '../transition-table.js'
 import { DeadPeerDetection } from './dead-peer.js'
 import {
@@ -416,10 +416,12 @@ export class Phase2 {
     if (this.messageIds.exhausted) this.hardAt = Math.min(this.hardAt, now)
   }
 
-  /** Only a NAT changes a peer's address and port. */
+  /** Only a NAT changes a peer's address and port; ours are not for the peer to change, as in IKEv2. */
   follow(now: Millis, path: Path): void {
-    if (!this.phase1.nat.remote || samePath(this.path, path)) return
-    this.path = copyPath(path)
+    const { local, remote } = this.path
+    if (!this.phase1.nat.remote || !sameEndpoint(local, path.local) || sameEndpoint(remote, path.remote))
+      return
+    this.path = { local, remote: copyPath(path).remote }
     this.owner.moved(now, this.host.sa)
   }
 
