@@ -52,6 +52,8 @@ export interface PeerShared {
 interface Attempt {
   /** `doubt`: the peer seems to have forgotten the IKE SA that is there; `anew`: it cannot be renewed. */
   readonly purpose: 'initial' | 'rekey' | 'doubt' | 'anew'
+  /** The IKE SA whose place it takes. */
+  readonly renews: IkeSa | undefined
   /** Undefined while the pre-phase is under way. */
   sa: IkeSa | undefined
 }
@@ -302,7 +304,7 @@ export class Peer implements IkeSaOwner {
       sa !== undefined &&
       attempt?.purpose !== 'doubt' &&
       attempt?.purpose !== 'anew' &&
-      (attempt?.purpose === 'initial' || !isDue(sa.softAt, now))
+      (attempt?.purpose === 'initial' || (sa !== attempt?.renews && !isDue(sa.softAt, now)))
     if (attempt === undefined || attempt.sa !== undefined || served) {
       wipe(result.psk, result.ppk)
       if (served) this.attempt = undefined
@@ -707,16 +709,16 @@ export class Peer implements IkeSaOwner {
       if (now < this.waitUntil) return this.later(this.waitUntil)
     }
     this.waitUntil = undefined
-    const attempt: Attempt = { purpose, sa: undefined }
+    const renews = purpose === 'rekey' ? this.sas.usable() : undefined
+    const attempt: Attempt = { purpose, renews, sa: undefined }
     this.attempt = attempt
     if (this.config.dynamicPsk !== 'off') return this.shared.prephase.start(now, this.config.name)
-    this.startIke(now, attempt, this.firstPath(purpose), this.newIkeSpi(), plainKeys(this.config))
+    this.startIke(now, attempt, this.firstPath(renews), this.newIkeSpi(), plainKeys(this.config))
   }
 
   /** Behind a NAT the peer is where it is heard, and nowhere else: an IKE SA is renewed from there (RFC 3947 section 4). */
-  private firstPath(purpose: Attempt['purpose']): Path {
-    const known = purpose === 'rekey' ? this.sas.usable() : undefined
-    if (known?.follows) return copyPath(known.path)
+  private firstPath(renews: IkeSa | undefined): Path {
+    if (renews?.follows) return copyPath(renews.path)
     const { local, remote } = this.config
     return { local: { address: local, port: IKE_PORT }, remote: { address: remote, port: IKE_PORT } }
   }

@@ -541,4 +541,21 @@ describe('refusals are told by name', () => {
     network.runFor(60_000)
     expect(convergence({ network, a, b })).toEqual([])
   })
+
+  test.each(['hardened', 'classic', 'off'] as const)(
+    'an IKE SA is renewed before its time when that is asked for, dynamic_psk: %s',
+    (dynamicPsk) => {
+      const ends = twoIkes({ config: { dynamicPsk } })
+      const { network, a } = ends
+      a.ike.acquire(network.now, 1)
+      network.runFor(500)
+      const [before] = a.peer.ikeSas
+      expect(a.ike.rekey(network.now, 'b')).toBe(true)
+      network.runFor(1_000)
+      expect(a.env.counted('ike.established')).toBe(2)
+      const after = a.peer.ikeSas.filter((sa) => !sa.replaced)
+      expect(after).toHaveLength(1)
+      expect(after[0]!.initiatorSpi).not.toBe(before!.initiatorSpi)
+    },
+  )
 })
