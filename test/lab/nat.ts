@@ -62,11 +62,17 @@ export class Nat {
       'table ip nat {',
       'chain after {',
       'type nat hook postrouting priority 100',
-      `${from} ip protocol udp snat to ${this.address}:${first}-${first + 99}`,
-      `${from} snat to ${this.address}`,
+      ...this.rules(from, `:${first}-${first + 99}`),
       '}',
       '}',
     )
+  }
+
+  /** A router masquerades: its device's address is what the other host sees. With two of them one is named. */
+  private rules(from: string, ports: string): string[] {
+    if (this.address === ROUTER.v4)
+      return [`${from} ip protocol udp masquerade to ${ports}`, `${from} masquerade`]
+    return [`${from} ip protocol udp snat to ${this.address}${ports}`, `${from} snat to ${this.address}`]
   }
 
   private nft(...lines: readonly string[]): void {
