@@ -1,97 +1,59 @@
-import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { hex } from '../../src/bytes/octets.js'
-import type { GatewayStatus } from '../../src/daemon/status.js'
+import { encryptionInfo, integrityInfo } from '../../src/crypto/algorithms.js'
 import { readKeySource } from '../../src/replay/keys/key-source.js'
-import { controlSocket, keyLogOf } from '../lab/gateway.js'
-import { ADDRESSES, type Lab } from '../lab/lab.js'
-import { recordedSas } from './peers/recorded-sas.js'
+import type { KeyedSa } from '../../src/replay/keys/keyed-sa.js'
+import { formatIp } from '../../src/wire/ip-address.js'
+import { formatSelector } from '../../src/wire/traffic-selector.js'
+import { keyLogOf } from '../lab/gateway.js'
+import type { Lab } from '../lab/lab.js'
+import { type RecordedSa, recordedSas } from './peers/recorded-sas.js'
+import { outerOf, type Tunnel } from './tunnel.js'
 
-// One child between sallyport (host a) and a daemon whose SAs are recorded, and whether both have the same.
+// A tunnel between sallyport and a daemon whose SAs are recorded: whether both have the same.
 
-export const SECRET = 'interop-0123456789abcdef'
+/** File of a lab that the daemon's SAs are recorded in. */
+export const recordOf = (lab: Lab): string => lab.path('sadb')
 
-const { a, b } = ADDRESSES
-/** What each child protects, sallyport's first. */
-export const HOSTS = { outer: [a.v4, b.v4], tunnel: [a.inner4, b.inner4], transport: [a.v4, b.v4] } as const
-
-export interface Tunnel {
-  readonly version: 1 | 2
-  readonly ike: string
-  readonly child: string
-  readonly protocol?: 'esp' | 'ah'
-  readonly mode?: 'tunnel' | 'transport'
-  readonly encapsulation?: 'udp' | 'raw'
-}
-
-/** For the name of a test. */
-export const nameOf = ({
-  version,
-  ike,
-  child,
-  protocol = 'esp',
-  mode = 'tunnel',
-  encapsulation = 'raw',
-}: Tunnel): string => `IKEv${version} ${ike}, ${encapsulation} ${protocol} ${mode} ${child}`
-
-/** sallyport's configuration. It logs its keys. */
-export function sallyport(lab: Lab, t: Tunnel): string {
-  const [us, them] = HOSTS[t.mode ?? 'tunnel']
-  const address = t.mode === 'transport' ? '' : `, addresses: [${us}/32]`
-  lab.file('k.psk', `psk: ${SECRET}\n`)
-  return `
-host: { id: ${a.v4}, state: ${lab.path('a.state')}, control: ${controlSocket(lab, 'a')} }
-log: { level: debug, format: json }
-key_log: { directory: ${keyLogOf(lab, 'keys', 'a')} }
-tun: { name: sally0${address} }
-peers:
-  other:
-    id: ${b.v4}
-    local: ${a.v4}
-    remote: ${b.v4}
-    key_file: ${lab.path('k.psk')}
-    dynamic_psk: off
-    encapsulation: ${t.encapsulation ?? 'raw'}
-    ike: { version: ${t.version}, proposals: [${t.ike}], dpd: 2s }
-    children:
-      interop: { protocol: ${t.protocol ?? 'esp'}, mode: ${t.mode ?? 'tunnel'}, local: [${us}], remote: [${them}], proposals: [${t.child}] }
-`
-}
-
-/** Expects that all SAs of sallyport's are the peer's as well: SPI, protocol, mode, encapsulation and keys. Gives their number. */
-export async function agree(
-  lab: Lab,
-  { protocol = 'esp', mode = 'tunnel', encapsulation = 'raw' }: Tunnel,
-): Promise<number> {
+/**
+ * Expects that all SAs of sallyport's are the peer's as well: SPI, protocol, mode, encapsulation, addresses and so the direction,
+ * algorithms, keys, length of the ICV, extended sequence numbers and selectors, the last three as far as the daemon tells its
+ * kernel. Gives their number.
+ * @param natted the peer sees us, or we see it, at another address
+ */
+export async function agree(lab: Lab, t: Tunnel, natted = false): Promise<number> {
   // The last message of an exchange may be on its way.
   await sleep(300)
-  const theirs = recordedSas(lab.path('sadb'))
+  const theirs = recordedSas(recordOf(lab))
   const { sas } = readKeySource(keyLogOf(lab, 'keys', 'a'))
   expect(sas.length).toBeGreaterThanOrEqual(2)
-  for (const sa of sas) {
-    const his = theirs.filter((s) => s.spi === sa.spi).at(-1)
-    expect(his).toMatchObject({
-      protocol,
-      mode,
-      encapsulated: encapsulation === 'udp',
-      encryptionKey: hex(sa.encryption?.key ?? new Uint8Array(0)),
-      integrityKey: hex(sa.integrity?.key ?? new Uint8Array(0)),
-    })
-    expect(sa).toMatchObject({ protocol, mode })
-  }
+  for (const sa of sas) expectSame(sa, theirs.filter((s) => s.spi === sa.spi).at(-1), t, natted)
   return sas.length
 }
 
-type Peers = Pick<GatewayStatus, 'peers'>
-export const one = (s: Peers): boolean => s.peers[0]!.ike!.sas.length === 1
-export const whole = (s: Peers): boolean => s.peers[0]!.children[0]!.sas.length === 2
-/** Of the newest IKE SA, and of the newest SA of the child. */
-export const ikeSpiOf = (s: Peers): string | undefined => s.peers[0]!.ike!.sas.at(-1)?.initiatorSpi
-export const spiOf = (s: Peers): number | undefined =>
-  s.peers[0]!.children[0]!.sas.findLast((sa) => sa.direction === 'outbound')?.spi
-
-/** Has sallyport begin: a packet for the child. Nobody can answer it. */
-export function knock(lab: Lab, mode: Tunnel['mode'] = 'tunnel'): void {
-  spawnSync('ip', ['netns', 'exec', lab.namespace('a'), 'ping', '-c', '1', '-W', '1', HOSTS[mode][1]])
+function expectSame(sa: KeyedSa, his: RecordedSa | undefined, t: Tunnel, natted: boolean): void {
+  const { protocol = 'esp', mode = 'tunnel', encapsulation = 'raw' } = t
+  expect(sa).toMatchObject({ protocol, mode })
+  const ends = { source: formatIp(sa.source!), destination: formatIp(sa.destination!) }
+  const udp = encapsulation === 'udp' || natted
+  expect(his).toMatchObject({
+    ...{ protocol, mode },
+    ...(natted ? {} : ends),
+    encryption: sa.encryption?.id ?? 0,
+    integrity: sa.integrity?.id ?? 0,
+    encryptionKey: hex(sa.encryption?.key ?? new Uint8Array(0)),
+    integrityKey: hex(sa.integrity?.key ?? new Uint8Array(0)),
+  })
+  expect(his?.udp !== undefined).toBe(udp)
+  if (udp && !natted) expect(his?.udp).toEqual(sa.udp)
+  const icv = sa.integrity
+    ? integrityInfo(sa.integrity.id)?.icvLength
+    : encryptionInfo(sa.encryption!.id)?.icvLength
+  if (his?.icv !== undefined) expect(his.icv).toBe(icv)
+  if (his?.esn !== undefined) expect(his.esn).toBe(sa.esn)
+  // Those that it receives by. The length is each end's own affair.
+  if (ends.destination === outerOf(t)[1] && !natted) expect(his?.replayWindow).toBeGreaterThanOrEqual(32)
+  if (his?.selectors !== undefined)
+    expect(his.selectors).toEqual([sa.sourceTs, sa.destinationTs].map((ts) => ts?.map(formatSelector).join()))
 }

@@ -1,126 +1,115 @@
-import { spawnSync } from 'node:child_process'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { GatewayStatus } from '../../src/daemon/status.js'
-import { controlSocket, Gateway } from '../lab/gateway.js'
-import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
+import { describe, expect, test } from 'vitest'
+import type { Gateway } from '../lab/gateway.js'
+import { ADDRESSES } from '../lab/lab.js'
 import { Nat } from '../lab/nat.js'
 import { whyNoLab } from '../lab/requirements.js'
-import { missingStrongswan, Strongswan, strongswanVersion } from './peers/strongswan.js'
+import { missingStrongswan, type Strongswan, strongswanVersion } from './peers/strongswan.js'
+import { established, installed, type StrongswanSettings, strongswanLab } from './strongswan-tunnel.js'
+import { childrenOf, ikeSas, ikeSpiOf, spiOf, type Tunnel } from './tunnel.js'
 
 // A real NAT between sallyport (host a) and strongSwan (host b), with either behind it.
 
 const missing = whyNoLab({ tun: true, programs: ['nft'] }) ?? missingStrongswan()
 if (missing) console.log(`skipped, needs strongSwan, nftables and network namespaces: ${missing}`)
 
-const SECRET = 'interop-0123456789abcdef'
-const IKE = 'aes128-sha256-ecp256'
-const ESP = 'aes128gcm16-ecp256'
 const { a, b } = ADDRESSES
 
-const ours = (lab: Lab, version: 1 | 2, remote: string): string => `
-host: { id: ${a.v4}, state: ${lab.path('a.state')}, control: ${controlSocket(lab, 'a')} }
-log: { level: debug, format: json }
-tun: { name: sally0, addresses: [${a.inner4}/32] }
-peers:
-  strongswan:
-    id: ${b.v4}
-    local: ${a.v4}
-    remote: ${remote}
-    key_file: ${lab.path('k.psk')}
-    dynamic_psk: off
-    ike: { version: ${version}, proposals: [${IKE}], dpd: 2s }
-    children:
-      interop: { local: [${a.inner4}/32], remote: [${b.inner4}/32], proposals: [${ESP}] }
-`
+/** It knows soon that we are gone, and is patient while a NAT forgets. */
+const PATIENT = {
+  connection: 'mobike = no\n  dpd_delay = 2s\n  dpd_timeout = 10s',
+  settings: 'retransmit_timeout = 1\n retransmit_tries = 3',
+} as const satisfies StrongswanSettings
 
-const theirs = (version: 1 | 2, remote: string): string => `
-connections { interop {
-  version = ${version}
-  local_addrs = ${b.v4}
-  remote_addrs = ${remote}
-  mobike = no
-  dpd_delay = 2s
-  dpd_timeout = 30s
-  proposals = ${IKE}
-  local { auth = psk\n id = ${b.v4} }
-  remote { auth = psk\n id = ${a.v4} }
-  children { interop { local_ts = ${b.inner4}/32\n remote_ts = ${a.inner4}/32\n esp_proposals = ${ESP} } }
-} }
-secrets { ike-1 { secret = "${SECRET}" } }
-`
+describe.skipIf(missing !== undefined).each([
+  [2, 'a'],
+  [2, 'b'],
+  [1, 'a'],
+  [1, 'b'],
+] as const)(
+  `strongSwan ${missing ? '' : strongswanVersion()}, IKEv%i, %s is behind a NAT`,
+  (version, hidden) => {
+    const lab = strongswanLab({ wire: 'router' })
+    const t: Tunnel = {
+      ...{ version, encapsulation: 'auto' },
+      ...{ ike: 'aes128-sha256-ecp256', child: 'aes128gcm16-ecp256' },
+    }
+    const [child] = childrenOf(t)
+    let nat: Nat
 
-describe.skipIf(missing !== undefined)(`strongSwan ${missing ? '' : strongswanVersion()} and a NAT`, () => {
-  let lab: Lab
-  let gateway: Gateway | undefined
-  let charon: Strongswan | undefined
+    const strongswan = (): Promise<Strongswan> =>
+      lab.strongswan(t, { ...PATIENT, remote: hidden === 'a' ? nat.address : a.v4 })
+    const sallyport = (): Promise<Gateway> =>
+      lab.sallyport(t, { peer: { remote: hidden === 'b' ? nat.address : b.v4 } })
 
-  beforeEach(async () => {
-    lab = await Lab.create({ wire: 'router' })
-    lab.exec('b', 'ip', 'address', 'add', `${b.inner4}/32`, 'dev', 'lo')
-    lab.file('k.psk', `psk: ${SECRET}\n`)
-  })
+    /** The host behind the NAT begins: nobody else can. */
+    const begin = async (): Promise<void> => {
+      if (hidden === 'b') lab.charon!.swanctl('--initiate', '--child', 'interop')
+      await lab.flows(t)
+    }
 
-  afterEach(async () => {
-    await gateway?.stop()
-    await charon?.stop()
-    gateway = undefined
-    charon = undefined
-    lab.close()
-  })
+    const up = async (): Promise<[Gateway, Strongswan]> => {
+      nat = new Nat(lab.lab, hidden)
+      const swan = await strongswan()
+      const mine = await sallyport()
+      await begin()
+      return [mine, swan]
+    }
 
-  const ping = (side: Side, count: number): string => {
-    const [from, to] = side === 'a' ? [a.inner4, b.inner4] : [b.inner4, a.inner4]
-    const argv = ['ping', '-c', String(count), '-i', '0.2', '-W', '1', '-I', from, to]
-    return spawnSync('ip', ['netns', 'exec', lab.namespace(side), ...argv], { encoding: 'utf8' }).stdout
-  }
-
-  const flows = (): void => {
-    for (const side of ['a', 'b'] as const) expect(ping(side, 3)).toContain(' 0% packet loss')
-  }
-
-  const spi = (s: GatewayStatus): number | undefined =>
-    s.peers[0]!.children[0]!.sas.findLast((sa) => sa.direction === 'outbound')?.spi
-
-  test.each([
-    [2, 'a'],
-    [2, 'b'],
-    [1, 'a'],
-    [1, 'b'],
-  ] as const)(
-    'IKEv%i, %s is behind it: up, renewed by both, other ports',
-    { timeout: 60_000 },
-    async (version, hidden) => {
-      const nat = new Nat(lab, hidden)
-      charon = await Strongswan.start(
-        lab.namespace('b'),
-        lab.path('charon'),
-        theirs(version, hidden === 'a' ? nat.address : a.v4),
-      )
-      gateway = await Gateway.start(lab, 'a', ours(lab, version, hidden === 'b' ? nat.address : b.v4))
-      // The host behind the NAT begins: nobody else can. The first packet may be lost while the other end installs its SAs.
-      if (hidden === 'b') charon.swanctl('--initiate', '--child', 'interop')
-      ping('a', 1)
-      flows()
-      let status = await gateway.status()
-      const { nat: found, local, remote } = status.peers[0]!.ike!.sas[0]!
+    test('up, both renewed by either end, other ports', { timeout: 90_000 }, async () => {
+      const [mine, swan] = await up()
+      const first = await mine.status()
+      const { nat: found, local, remote } = first.peers[0]!.ike!.sas[0]!
       expect(found).toContain(hidden === 'a' ? 'we are behind one' : 'the peer is behind one')
       expect(hidden === 'a' ? remote : local).toMatch(/:4500$/)
       if (hidden === 'b') expect(remote).toMatch(/:201\d\d$|:200\d\d$/)
 
-      const before = spi(status)
-      charon.swanctl('--rekey', '--child', 'interop')
-      status = await gateway.until('with another pair', (s) => spi(s) !== before)
-      const second = spi(status)
-      await gateway.rekey('interop')
-      await gateway.until('with another pair', (s) => spi(s) !== second)
-      if (version === 2) await gateway.rekeyIke('strongswan')
-      flows()
+      swan.swanctl('--rekey', '--child', 'interop')
+      const second = await mine.until('with another pair', (s) => spiOf(s) !== spiOf(first))
+      await mine.rekey('interop')
+      await mine.until('with another pair', (s) => spiOf(s) !== spiOf(second))
+      await mine.rekeyIke('other')
+      const third = await mine.until('with another IKE SA', (s) => ikeSpiOf(s) !== ikeSpiOf(first))
+      await lab.listed((list) => established(list) === 1 && (version === 1 || !list.includes('REKEYING')))
+      swan.swanctl('--rekey', '--ike', 'interop')
+      await mine.until('with another IKE SA', (s) => ikeSpiOf(s) !== ikeSpiOf(third))
+      await lab.flows(t)
 
       nat.rebind()
       // What the host outside sends is lost until the other one has been heard from its new port: at the next DPD at the latest.
-      for (let i = 0; i < 20 && !ping('a', 1).includes(' 0% packet loss'); i++);
-      flows()
-      expect(charon.swanctl('--list-sas').match(/ESTABLISHED/g)).toHaveLength(1)
-    },
-  )
-})
+      for (
+        let i = 0;
+        i < 20 && !(await lab.ping('a', child!, { count: 1, wait: 1 })).includes(' 0% packet loss');
+        i++
+      );
+      await lab.flows(t)
+      await lab.listed((list) => established(list) === 1)
+    })
+
+    test('Deletes of either end, and the host behind it is killed', { timeout: 90_000 }, async () => {
+      const [mine, swan] = await up()
+      swan.swanctl('--terminate', '--child', 'interop')
+      await mine.until('without it', (s) => spiOf(s) === undefined)
+      await lab.flows(t)
+      await mine.terminate('interop')
+      await lab.listed((list) => installed(list) === 0)
+      await lab.flows(t)
+      swan.swanctl('--terminate', '--ike', 'interop')
+      await mine.until('without IKE SA', (s) => ikeSas(s) === 0)
+      await begin()
+      await mine.terminateIke('other')
+      await lab.listed((list) => list === '')
+      await begin()
+      if (hidden === 'a') {
+        mine.kill9()
+        await lab.listed((list) => list === '', 30_000)
+        await sallyport()
+      } else {
+        swan.kill9()
+        await mine.until('aware of it', (s) => ikeSas(s) === 0, 40_000)
+        await strongswan()
+      }
+      await begin()
+      expect(established(lab.charon!.swanctl('--list-sas'))).toBe(1)
+    })
+  },
+)

@@ -195,6 +195,11 @@ export class Gateway {
     await this.ask({ child }, 'terminate')
   }
 
+  /** Ends everything with a peer, as `swanctl --terminate --ike NAME` does. */
+  async terminateIke(peer: string): Promise<void> {
+    await this.ask({ ike: peer }, 'terminate')
+  }
+
   private async ask(what: Readonly<Record<string, string>>, command = 'rekey'): Promise<void> {
     const client = await ControlClient.connect(controlSocket(this.lab, this.side))
     try {

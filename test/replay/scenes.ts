@@ -3,7 +3,9 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { missingStrongswan, Strongswan } from '../interop/peers/strongswan.js'
-import { controlSocket, Gateway, type GatewaySettings, keyLogOf } from '../lab/gateway.js'
+import { swanctlConf } from '../interop/strongswan-tunnel.js'
+import { addInnerAddresses, sallyport, type Tunnel } from '../interop/tunnel.js'
+import { Gateway, type GatewaySettings, keyLogOf } from '../lab/gateway.js'
 import { ADDRESSES, Lab, type Side } from '../lab/lab.js'
 import { SALLYPORT } from '../lab/root.js'
 import { transferImage } from '../lab/transfer.js'
@@ -181,7 +183,8 @@ export function addressesOf(scene: Scene): readonly [string, string] {
 }
 
 function gatewayOf(lab: Lab, scene: Scene, side: Side): Promise<Gateway> {
-  if (scene.strongswan) return Gateway.start(lab, side, towardsStrongswan(lab, scene.strongswan))
+  if (scene.strongswan)
+    return Gateway.start(lab, side, sallyport(lab, towards(scene.strongswan), { dataplane: single }))
   const { inner, settings } = scene
   if (scene.manual !== undefined)
     return Gateway.start(lab, side, {
@@ -240,49 +243,16 @@ async function traffic(lab: Lab, scene: Scene, a: Gateway): Promise<void> {
   await sleep(200)
 }
 
-const SECRET = 'replay-0123456789abcdef'
-const [A, B] = [ADDRESSES.a, ADDRESSES.b]
+/** Between sallyport, with its offloads off, and a strongSwan. */
+const towards = ([ike, child]: readonly [string, string]): Tunnel => ({
+  ...{ version: 1, encapsulation: 'udp' },
+  ...{ ike, child },
+})
 
-function towardsStrongswan(lab: Lab, [ike, esp]: readonly [string, string]): string {
-  return `
-host: { id: ${A.v4}, state: ${lab.path('a.state')}, control: ${controlSocket(lab, 'a')} }
-log: { level: debug, format: json }
-tun: { name: sally0, addresses: [${A.inner4}/32] }
-dataplane: { offload: { tun: "off" } }
-key_log: { directory: ${keyLogOf(lab, 'keys', 'a')} }
-peers:
-  strongswan:
-    id: ${B.v4}
-    local: ${A.v4}
-    remote: ${B.v4}
-    key_file: ${lab.file('k.psk', `psk: ${SECRET}\n`)}
-    dynamic_psk: off
-    encapsulation: udp
-    ike: { version: 1, proposals: [${ike}] }
-    children:
-      interop: { local: [${A.inner4}/32], remote: [${B.inner4}/32], proposals: [${esp}] }
-`
-}
-
-async function peerOf(lab: Lab, [ike, esp]: readonly [string, string]): Promise<Strongswan> {
-  lab.exec('b', 'ip', 'address', 'add', `${B.inner4}/32`, 'dev', 'lo')
-  return Strongswan.start(
-    lab.namespace('b'),
-    lab.path('charon'),
-    `
-connections { interop {
-  version = 1
-  local_addrs = ${B.v4}
-  remote_addrs = ${A.v4}
-  encap = yes
-  proposals = ${ike}
-  local { auth = psk\n id = ${B.v4} }
-  remote { auth = psk\n id = ${A.v4} }
-  children { interop { local_ts = ${B.inner4}/32\n remote_ts = ${A.inner4}/32\n esp_proposals = ${esp} } }
-} }
-secrets { ike-1 { secret = "${SECRET}" } }
-`,
-  )
+async function peerOf(lab: Lab, proposals: readonly [string, string]): Promise<Strongswan> {
+  const t = towards(proposals)
+  addInnerAddresses(lab, t)
+  return Strongswan.start(lab.namespace('b'), lab.path('charon'), swanctlConf(t))
 }
 
 /** What passes on a device, by tcpdump. */

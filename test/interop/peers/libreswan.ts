@@ -28,26 +28,30 @@ export function libreswanVersion(): string {
   return /(\d+\.\d+)/.exec(stdout)?.[1] ?? 'unknown'
 }
 
+export interface LibreswanFiles {
+  /** Contents of ipsec.conf below its section `config setup`; those with `auto=add` are loaded. */
+  readonly connections: string
+  /** Lines of ipsec.secrets. */
+  readonly secrets: readonly string[]
+  /** Lines of its section `config setup`. */
+  readonly setup?: string
+  /** File that the SAs are written to. */
+  readonly record: string
+}
+
 /** A real pluto. Its SAs are recorded, as no kernel takes them. */
 export class Libreswan extends PeerDaemon {
-  /**
-   * @param directory for its files
-   * @param connections contents of ipsec.conf below its section `config setup`; those with `auto=add` are loaded
-   * @param secret of all connections
-   * @param record file that the SAs are written to
-   */
+  /** @param directory for its files */
   static async start(
     namespace: string,
     directory: string,
-    connections: string,
-    secret: string,
-    record: string,
+    { connections, secrets: lines, setup = '', record }: LibreswanFiles,
   ): Promise<Libreswan> {
     const [nss, policies] = [join(directory, 'nss'), join(directory, 'policies')]
     for (const folder of [directory, nss, policies]) mkdirSync(folder, { recursive: true })
     const [conf, secrets] = [join(directory, 'ipsec.conf'), join(directory, 'ipsec.secrets')]
-    writeFileSync(conf, `config setup\n  protostack=xfrm\n  ikev1-policy=accept\n${connections}`)
-    writeFileSync(secrets, `%any : PSK "${secret}"\n`, { mode: 0o600 })
+    writeFileSync(conf, `config setup\n  protostack=xfrm\n  ikev1-policy=accept\n${setup}${connections}`)
+    writeFileSync(secrets, `${lines.join('\n')}\n`, { mode: 0o600 })
     if (!existsSync(join(nss, 'cert9.db'))) run('certutil', ['-N', '-d', `sql:${nss}`, '--empty-password'])
     const folder = folderOf(PLUTO) ?? '/'
     // It runs its own programs by their whole path.
@@ -58,7 +62,7 @@ export class Libreswan extends PeerDaemon {
       prepare: `mkdir /run/pluto && ${bind}`,
       command: [PLUTO, '--nofork', '--stderrlog', '--no-dnssec', '--rundir', '/run/pluto', ...files],
       output: join(directory, 'output'),
-      environment: recorder(directory, record),
+      environment: recorder(record),
     })
     // It loads the connections by itself, some time after its socket is there.
     const loaded = /added IKEv[12] connection/g

@@ -30,14 +30,23 @@ export function openikedVersion(): string {
   return /(\d+\.\d+)/.exec(`${stdout}${stderr}`)?.[1] ?? 'unknown'
 }
 
+export interface OpenikedFiles {
+  /** Contents of iked.conf. */
+  readonly conf: string
+  /** File that the SAs are written to. */
+  readonly record: string
+  /** ESP in UDP, NAT or not. */
+  readonly encapsulation?: boolean
+}
+
 /** A real iked. Its SAs are recorded, as no kernel takes them. */
 export class Openiked extends PeerDaemon {
-  /**
-   * @param directory for its files
-   * @param conf contents of iked.conf
-   * @param record file that the SAs are written to
-   */
-  static async start(namespace: string, directory: string, conf: string, record: string): Promise<Openiked> {
+  /** @param directory for its files */
+  static async start(
+    namespace: string,
+    directory: string,
+    { conf, record, encapsulation = false }: OpenikedFiles,
+  ): Promise<Openiked> {
     const etc = join(directory, 'etc')
     const keys = join(etc, 'iked', 'private')
     for (const folder of [keys, ...['ca', 'certs', 'crls', 'pubkeys'].map((f) => join(etc, 'iked', f))])
@@ -55,9 +64,9 @@ export class Openiked extends PeerDaemon {
     const iked = new Openiked({
       namespace,
       prepare: `mount --bind ${etc} /etc && mount -t tmpfs tmpfs /var/lib && mkdir -p ${EMPTY}`,
-      command: [program(IKED), '-d', '-vv', '-f', file],
+      command: [program(IKED), '-d', '-vv', ...(encapsulation ? ['-t'] : []), '-f', file],
       output: join(directory, 'output'),
-      environment: recorder(directory, record),
+      environment: recorder(record),
     })
     await iked.ready(() => iked.attempt(program(IKECTL), 'show', 'sa').status === 0)
     return iked

@@ -10,6 +10,7 @@
 #include <linux/pfkeyv2.h>
 #include <linux/xfrm.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { MAX_FD = 1024, MAX_MESSAGE = 16384, SPI_OCTETS = 4 };
+enum { MAX_FD = 1024, MAX_MESSAGE = 16384, SPI_OCTETS = 4, MAX_LIFE_SECONDS = 60 };
 
 static unsigned char is_xfrm[MAX_FD];
 
@@ -118,6 +119,50 @@ static int is_pf_key(int fd) {
   return named && memcmp(name.sun_path + 1, PF_KEY_NAME, sizeof PF_KEY_NAME - 1) == 0;
 }
 
+// What the kernel says when an SA's soft limit of time is over, SADB_EXPIRE, is said after it by a thread of its own.
+struct expiry {
+  int fd;
+  struct {
+    struct sadb_msg head;
+    struct sadb_sa sa;
+    struct sadb_lifetime soft;
+  } message;
+};
+
+static void *expire(void *argument) {
+  struct expiry *e = argument;
+  sleep(e->message.soft.sadb_lifetime_addtime);
+  // The SA may be gone by now, and the daemon with it: nobody minds.
+  if (write(e->fd, &e->message, sizeof e->message) < 0) errno = 0;
+  free(e);
+  return NULL;
+}
+
+static void expire_later(int fd, const unsigned char *message, size_t length) {
+  struct expiry e = { .fd = fd };
+  memcpy(&e.message.head, message, sizeof e.message.head);
+  for (size_t at = sizeof(struct sadb_msg); at + sizeof(struct sadb_ext) <= length;) {
+    const struct sadb_ext *extension = (const void *)(message + at);
+    const size_t size = extension->sadb_ext_len * 8;
+    if (size == 0 || size > length - at) return;
+    if (extension->sadb_ext_type == SADB_EXT_SA) memcpy(&e.message.sa, extension, sizeof e.message.sa);
+    if (extension->sadb_ext_type == SADB_EXT_LIFETIME_SOFT) memcpy(&e.message.soft, extension, sizeof e.message.soft);
+    at += size;
+  }
+  const unsigned long long seconds = e.message.soft.sadb_lifetime_addtime;
+  if (seconds == 0 || seconds > MAX_LIFE_SECONDS) return;
+  e.message.head.sadb_msg_type = SADB_EXPIRE;
+  e.message.head.sadb_msg_len = sizeof e.message / 8;
+  e.message.head.sadb_msg_seq = 0;
+  e.message.head.sadb_msg_pid = 0;
+  struct expiry *own = malloc(sizeof *own);
+  pthread_t thread;
+  if (!own) return;
+  *own = e;
+  if (pthread_create(&thread, NULL, expire, own) == 0) pthread_detach(thread);
+  else free(own);
+}
+
 ssize_t writev(int fd, const struct iovec *parts, int count) {
   REAL(writev);
   if (!is_pf_key(fd)) return real(fd, parts, count);
@@ -130,6 +175,7 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
   if (length < sizeof(struct sadb_msg)) return real(fd, parts, count);
   const unsigned type = ((struct sadb_msg *)message)->sadb_msg_type;
   if (type == SADB_ADD || type == SADB_UPDATE || type == SADB_DELETE) record("pfkey", message, length);
+  if (type == SADB_ADD || type == SADB_UPDATE) expire_later(fd, message, length);
   if (type == SADB_GETSPI) choose_spi(message, length);
   return write(fd, message, length);
 }

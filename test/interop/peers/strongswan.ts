@@ -48,7 +48,7 @@ export class Strongswan extends PeerDaemon {
       environment: {
         STRONGSWAN_CONF: join(directory, 'strongswan.conf'),
         SWANCTL_DIR: directory,
-        ...(record !== undefined && recorder(directory, record)),
+        ...(record !== undefined && recorder(record)),
       },
     })
     this.directory = directory
