@@ -1,6 +1,20 @@
-import { childrenOf, of, outerOf, type Row } from './tunnel.js'
+import { afterEach, beforeEach } from 'vitest'
+import { Gateway } from '../lab/gateway.js'
+import { Lab } from '../lab/lab.js'
+import { Libreswan } from './peers/libreswan.js'
+import { recordOf } from './recorded-tunnel.js'
+import {
+  childrenOf,
+  of,
+  outerOf,
+  type Row,
+  type SallyportSettings,
+  SECRET,
+  sallyport,
+  type Tunnel,
+} from './tunnel.js'
 
-// Tunnels with libreswan, and how it is told of them.
+// Tunnels with libreswan (host b), how it is told of them, and the lab of a test.
 
 export const ROWS: readonly Row[] = [
   {
@@ -160,4 +174,62 @@ ${mode === 'tunnel' ? subnets : ''}  type=${mode}
   leftupdown=/bin/true
   auto=add
 ${connection}`
+}
+
+/** The lab of a test with its two daemons, which may be started and ended on their own. */
+export class LibreswanLab {
+  private current: Lab | undefined
+  gateway: Gateway | undefined
+  pluto: Libreswan | undefined
+
+  get lab(): Lab {
+    if (!this.current) throw new Error('outside of a test')
+    return this.current
+  }
+
+  async start(
+    row: Row,
+    theirs: LibreswanOptions = {},
+    ours: SallyportSettings = {},
+  ): Promise<[Gateway, Libreswan]> {
+    const pluto = await this.libreswan(row, theirs)
+    return [await this.sallyport(of(row), ours), pluto]
+  }
+
+  async libreswan(row: Row, options: LibreswanOptions = {}): Promise<Libreswan> {
+    const { lab } = this
+    this.pluto = await Libreswan.start(lab.namespace('b'), lab.path('pluto'), {
+      connections: libreswanConf(row, options),
+      secrets: [`%any : PSK "${SECRET}"`, ...(options.secrets ?? [])],
+      setup: options.setup ?? '',
+      record: recordOf(lab),
+    })
+    return this.pluto
+  }
+
+  async sallyport(t: Tunnel, settings: SallyportSettings = {}): Promise<Gateway> {
+    this.gateway = await Gateway.start(this.lab, 'a', sallyport(this.lab, t, settings))
+    return this.gateway
+  }
+
+  async open(): Promise<void> {
+    this.current = await Lab.create({ wire: 'cable' })
+  }
+
+  async close(): Promise<void> {
+    await this.gateway?.stop()
+    await this.pluto?.stop()
+    this.gateway = undefined
+    this.pluto = undefined
+    this.current?.close()
+    this.current = undefined
+  }
+}
+
+/** Within a `describe`: a lab for each of its tests. */
+export function libreswanLab(): LibreswanLab {
+  const lab = new LibreswanLab()
+  beforeEach(() => lab.open())
+  afterEach(() => lab.close())
+  return lab
 }
