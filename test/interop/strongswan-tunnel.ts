@@ -121,6 +121,22 @@ export class StrongswanLab {
     return stdout
   }
 
+  /**
+   * What ping prints when not all of `count` packets had an answer; nothing when they had. It waits for its last one no longer than twice
+   * as long as for the others, which is little: one more is sent than is looked at.
+   */
+  async lost(
+    side: Side,
+    child: Child,
+    options: Pings & { readonly count: number },
+  ): Promise<string | undefined> {
+    const printed = await this.ping(side, child, { ...options, count: options.count + 1 })
+    const answered = answeredNumbers(printed)
+    return Array.from({ length: options.count }, (_, i) => i + 1).every((n) => answered.has(n))
+      ? undefined
+      : printed
+  }
+
   /** Packets of a child from `side`, ten a second, until `stop`, which gives the numbers of those that had no answer. */
   pinging(side: Side, child: Child): { stop(): Promise<number[]> } {
     const [ping = '', ...args] = pingArguments(side, child, { count: 1_000 })
@@ -134,7 +150,7 @@ export class StrongswanLab {
       stop: async () => {
         process.kill('SIGINT')
         await ended
-        const answered = new Set([...printed.matchAll(/icmp_seq=(\d+) ttl/g)].map((m) => Number(m[1])))
+        const answered = answeredNumbers(printed)
         // The last one may still be on its way.
         const sent = Number(/^(\d+) packets transmitted/m.exec(printed)?.[1]) - 1
         expect(sent).toBeGreaterThan(10)
@@ -160,11 +176,11 @@ export class StrongswanLab {
       // The first packet may be lost while the other side still installs its SAs.
       await this.ping('a', child, { count: 1, wait: 3 })
       for (const side of ['a', 'b'] as const) {
-        const answers = await this.ping(side, child)
-        if (answers.includes(' 0% packet loss')) continue
+        const lost = await this.lost(side, child, { count: 3 })
+        if (lost === undefined) continue
         const { drops, counters } = await this.gateway!.status()
         throw new Error(
-          `${child.name}, from ${side}: ${answers}\n${JSON.stringify({ drops, counters })}\n` +
+          `${child.name}, from ${side}: ${lost}\n${JSON.stringify({ drops, counters })}\n` +
             `${this.charon!.swanctl('--list-sas')}\n${this.charon!.log().slice(-3_000)}\n${this.gateway!.log().slice(-3_000)}`,
         )
       }
@@ -184,6 +200,10 @@ export class StrongswanLab {
     this.current = undefined
   }
 }
+
+/** Of the packets that had an answer, by ping's output. */
+const answeredNumbers = (printed: string): Set<number> =>
+  new Set([...printed.matchAll(/icmp_seq=(\d+) ttl/g)].map((m) => Number(m[1])))
 
 /** Of strongSwan's list. */
 export const established = (list: string): number => list.match(/ESTABLISHED/g)?.length ?? 0
