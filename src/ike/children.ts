@@ -247,6 +247,21 @@ export class ChildTable {
       this.renew(now, r)
   }
 
+  /** Milliseconds since the last packet came in on a CHILD_SA; undefined when none has. */
+  idleMs({ proposal, inboundSpi }: AgreedChild): number | undefined {
+    return this.env.inboundIdleMs?.({ direction: 'inbound', protocol: proposal.protocol, spi: inboundSpi })
+  }
+
+  /** The least of them. */
+  leastIdleMs(): number | undefined {
+    let least: number | undefined
+    for (const { agreed } of this.all()) {
+      const idle = this.idleMs(agreed)
+      if (idle !== undefined && (least === undefined || idle < least)) least = idle
+    }
+    return least
+  }
+
   nextDeadline(): Millis | undefined {
     let next: Millis | undefined
     for (const r of this.records) {

@@ -7,23 +7,24 @@ import type { Unreachable } from '../wire/unreachable.js'
 import type { AgreedChild } from './child-sa.js'
 import { ChildTable } from './children.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
+import { Doubt } from './doubt.js'
 import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
 import { keysOf, plainKeys } from './first-keys.js'
-import { formatIdentity } from './identity.js'
 import type { Admission, FirstKeys, IkeSa, IkeSaOwner, IkeVersion, Missing } from './ike-sa.js'
 import { IkeSaSet } from './ike-sa-set.js'
 import { inSharedLane, sharedLanes } from './lanes.js'
 import { LastWords } from './last-words.js'
 import { type IkeLimits, PATIENCE } from './limits.js'
 import { copyPath, formatEndpoint, IKE_PORT, type Path } from './path.js'
+import { describeIkeSa, peerStatus } from './peer-status.js'
 import type { Prephase } from './prephase/prephase.js'
 import { TokenBucket } from './prephase/token-bucket.js'
 import type { PrephaseResult, PrephaseStatus } from './prephase/types.js'
 import { formatChildProposal } from './proposals.js'
 import type { RefusalLog } from './refusal-log.js'
 import { goesFirst } from './simultaneous.js'
-import { childSaStatus, type IkePeerStatus, ikeSaStatus, spiText } from './status.js'
-import { newestTrouble, type Trouble } from './trouble.js'
+import { type IkePeerStatus, spiText } from './status.js'
+import type { Trouble } from './trouble.js'
 import { unreachableText } from './unreachable.js'
 import type { Cookies } from './v2/cookies.js'
 
@@ -80,10 +81,8 @@ export class Peer implements IkeSaOwner {
   private wantsIkeSa = false
   private attemptAt: Millis = Number.NEGATIVE_INFINITY
   private pursueAt: Millis | undefined
-  private readonly doubts: TokenBucket
+  private readonly doubt: Doubt
   private readonly unknownSpis: TokenBucket
-  /** Somebody has said that the peer has forgotten us; it is asked, and contacted anew when it does not answer soon. */
-  private doubtedAt: Millis | undefined
   /** The peer has begun an IKE SA: ours waits until then. */
   private waitUntil: Millis | undefined
   private lastError: Trouble | undefined
@@ -101,7 +100,7 @@ export class Peer implements IkeSaOwner {
     this.shared = shared
     this.lanes = sharedLanes(config, Number.POSITIVE_INFINITY)
     this.unknownSpis = new TokenBucket(shared.limits.unknownSpisPerSecond, shared.limits.unknownSpisBurst)
-    this.doubts = new TokenBucket(shared.limits.doubtsPerSecond, shared.limits.doubtsBurst)
+    this.doubt = new Doubt(shared.limits)
     this.sas = new IkeSaSet(shared.limits, {
       added: (sa) => shared.register(this, sa),
       ended: (now, sa) => this.children.endWith(now, sa.takeChildren()),
@@ -217,7 +216,7 @@ export class Peer implements IkeSaOwner {
       } else if (!h.sa.renewsItself && isDue(h.sa.softAt, now)) this.begin(now, 'rekey')
     }
     this.children.tick(now)
-    if (isDue(this.doubtUntil, now)) this.resolveDoubt(now)
+    if (isDue(this.doubt.until, now)) this.resolveDoubt(now)
     if (isDue(this.pursueAt, now)) this.pursue(now)
   }
 
@@ -228,7 +227,7 @@ export class Peer implements IkeSaOwner {
       if (at !== undefined && (next === undefined || at < next)) next = at
     }
     consider(this.pursueAt)
-    consider(this.doubtUntil)
+    consider(this.doubt.until)
     consider(this.lastWords.nextDeadline())
     for (const { sa, closeAt } of this.sas.all()) {
       consider(sa.nextDeadline())
@@ -358,7 +357,7 @@ export class Peer implements IkeSaOwner {
     this.workedAt = now
     this.env.count('ike.established')
     if (sa.role === 'responder') this.shared.proved(this)
-    this.env.log('info', 'ike: IKE SA established', { peer: this.config.name, ...this.describe(sa) })
+    this.env.log('info', 'ike: IKE SA established', { peer: this.config.name, ...describeIkeSa(sa) })
     if (initialContact || doubted) this.forgetBefore(now, sa)
     this.sas.settleOn(now, sa)
     this.shareLanes(sa)
@@ -406,7 +405,7 @@ export class Peer implements IkeSaOwner {
 
   replaced(now: Millis, old: IkeSa, next: IkeSa): void {
     this.env.count('ike.rekeyed')
-    this.env.log('info', 'ike: IKE SA renewed', { peer: this.config.name, ...this.describe(next) })
+    this.env.log('info', 'ike: IKE SA renewed', { peer: this.config.name, ...describeIkeSa(next) })
     this.sas.replace(now, old)
     // Its first message may have come another way.
     if (next.follows) this.children.redirect(now, next.path)
@@ -469,11 +468,10 @@ export class Peer implements IkeSaOwner {
 
   doubted(now: Millis): void {
     const sa = this.sas.usable()
-    if (sa === undefined || !this.doubts.take(now) || this.heardSince(now, now - this.limits.doubtMs))
+    if (sa === undefined || !this.doubt.raise(now, (at) => this.heardSince(now, at)))
       return this.refuse(now, 'hint-ignored')
     this.env.count('ike.doubted')
     this.env.log('debug', 'ike: the peer seems to have forgotten us; it is asked', { peer: this.config.name })
-    this.doubtedAt ??= now
     sa.checkAlive(now)
   }
 
@@ -485,14 +483,9 @@ export class Peer implements IkeSaOwner {
     return idle !== undefined && now - idle > at
   }
 
-  private get doubtUntil(): Millis | undefined {
-    return this.doubtedAt === undefined ? undefined : this.doubtedAt + this.limits.doubtMs
-  }
-
   private resolveDoubt(now: Millis): void {
-    const at = this.doubtedAt
-    this.doubtedAt = undefined
-    if (at === undefined || this.sas.usable() === undefined || this.heardSince(now, at)) return
+    const founded = this.doubt.resolve((at) => this.heardSince(now, at))
+    if (!founded || this.sas.usable() === undefined) return
     for (const { state, agreed } of this.children.all())
       if (state === 'CURRENT') this.wanted.add(agreed.child)
     this.begin(now, 'doubt')
@@ -621,22 +614,11 @@ export class Peer implements IkeSaOwner {
   }
 
   hasTraffic(a: AgreedChild): boolean {
-    const key = { direction: 'inbound', protocol: a.proposal.protocol, spi: a.inboundSpi } as const
-    return this.env.inboundIdleMs?.(key) !== undefined
+    return this.children.idleMs(a) !== undefined
   }
 
   inboundIdleMs(): number | undefined {
-    let least: number | undefined
-    for (const { agreed } of this.children.all()) {
-      const key = {
-        direction: 'inbound',
-        protocol: agreed.proposal.protocol,
-        spi: agreed.inboundSpi,
-      } as const
-      const idle = this.env.inboundIdleMs?.(key)
-      if (idle !== undefined && (least === undefined || idle < least)) least = idle
-    }
-    return least
+    return this.children.leastIdleMs()
   }
 
   // Decisions
@@ -808,65 +790,14 @@ export class Peer implements IkeSaOwner {
     this.pursue(now)
   }
 
-  // Bookkeeping
-
-  private describe(sa: IkeSa): Record<string, unknown> {
-    const { proposal, nat } = sa.describe()
-    return {
-      version: sa.version,
-      role: sa.role,
-      cookies: `${hex(sa.initiatorSpi)}:${sa.responderSpi === undefined ? '' : hex(sa.responderSpi)}`,
-      proposal,
-      local: formatEndpoint(sa.path.local),
-      remote: formatEndpoint(sa.path.remote),
-      ...(nat !== undefined && { nat }),
-    }
-  }
-
   /** @param prephase the pre-phase's own, which knows the peers by itself; undefined for a peer without */
   status(now: Millis, prephase: PrephaseStatus | undefined): IkePeerStatus {
-    const { config, sas, children } = this
-    const lastError = this.trouble(prephase)
-    return {
-      peer: config.name,
-      localId: formatIdentity(config.localId),
-      remoteId: formatIdentity(config.remoteId),
-      version: config.version,
-      dynamicPsk: config.dynamicPsk,
-      phase: this.phase(),
-      ikeSas: sas.all().map((h) => ikeSaStatus(h, now)),
-      children: children.all().map((r) => childSaStatus(r, now)),
-      wanted: [...new Set([...this.wanted].map((c) => c.name))],
-      lastError: lastError && { ...lastError, ageMs: now - lastError.at },
-    }
-  }
-
-  /**
-   * Why the last attempt failed, or why the one under way makes no headway: the other end's messages are refused here, or it
-   * does not answer. Once the peer has proved itself, who else tries in its name is a matter of the counters.
-   */
-  private trouble(prephase: PrephaseStatus | undefined): Trouble | undefined {
-    const silences = this.sas.all().map(({ sa }) => sa.describe().silence)
-    if (this.sas.anyEstablished()) return newestTrouble([this.lastError, ...silences])
-    const refusal = this.shared.prephase.lastRefusal(this.config.name)
-    const silence = prephase?.silence
-    const begun = [
-      refusal && {
-        ...refusal,
-        message: `a pre-phase message in the peer's name was refused: ${refusal.message}`,
-      },
-      silence && { ...silence, message: `pre-phase: ${silence.message}` },
-    ]
-    return newestTrouble([
-      this.lastError,
-      ...[...begun, ...silences].filter((t) => t && t.at > this.workedAt),
-    ])
-  }
-
-  private phase(): IkePeerStatus['phase'] {
-    if (this.sas.anyEstablished()) return 'established'
-    if (this.sas.all().some((h) => h.sa.stage === 'CONNECTING')) return 'connecting'
-    return this.attempt === undefined ? 'idle' : 'pre-phase'
+    const { config, sas, children, lastError, workedAt } = this
+    const wanted = [...this.wanted].map((child) => child.name)
+    const refusal = this.shared.prephase.lastRefusal(config.name)
+    const attempting = this.attempt !== undefined
+    const view = { config, sas, children, wanted, attempting, lastError, workedAt, prephase, refusal }
+    return peerStatus(view, now)
   }
 }
 
