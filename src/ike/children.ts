@@ -3,6 +3,7 @@ import type { SaKey, SaLifetime, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
 import { type AgreedChild, initiatorsSpi } from './child-sa.js'
 import { lifetimeOf, specOf } from './child-spec.js'
 import type { ChildConfig } from './config.js'
+import { earliest, isDue } from './due.js'
 import type { IkeEnvironment, Millis } from './environment.js'
 import type { IkeLimits } from './limits.js'
 import { type Path, samePath } from './path.js'
@@ -263,12 +264,9 @@ export class ChildTable {
   }
 
   nextDeadline(): Millis | undefined {
-    let next: Millis | undefined
-    for (const r of this.records) {
-      for (const at of [r.state === 'CURRENT' ? r.softAt : undefined, r.hardAt, r.deleteAt])
-        if (at !== undefined && (next === undefined || at < next)) next = at
-    }
-    return next
+    return earliest(
+      this.records.flatMap((r) => [r.state === 'CURRENT' ? r.softAt : undefined, r.hardAt, r.deleteAt]),
+    )
   }
 
   /** A new one is asked for now, and again if nothing comes of it. */
@@ -351,8 +349,6 @@ export class ChildTable {
     return this.env.random(1)[0]! / 256
   }
 }
-
-const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now
 
 function replace(r: ChildRecord, deleteAt: Millis): void {
   r.state = 'REPLACED'

@@ -8,6 +8,7 @@ import type { AgreedChild } from './child-sa.js'
 import { ChildTable } from './children.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
 import { Doubt } from './doubt.js'
+import { earliest, isDue } from './due.js'
 import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
 import { keysOf, plainKeys } from './first-keys.js'
 import type { Admission, FirstKeys, IkeSa, IkeSaOwner, IkeVersion, Missing } from './ike-sa.js'
@@ -222,22 +223,18 @@ export class Peer implements IkeSaOwner {
 
   nextDeadline(): Millis | undefined {
     if (!this.started) return 0
-    let next = this.children.nextDeadline()
-    const consider = (at: Millis | undefined): void => {
-      if (at !== undefined && (next === undefined || at < next)) next = at
-    }
-    consider(this.pursueAt)
-    consider(this.doubt.until)
-    consider(this.lastWords.nextDeadline())
-    for (const { sa, closeAt } of this.sas.all()) {
-      consider(sa.nextDeadline())
-      if (sa.stage !== 'ESTABLISHED') continue
-      consider(sa.hardAt)
-      consider(closeAt)
-      if (!sa.renewsItself && sa.softAt !== undefined && this.attempt === undefined)
-        consider(Math.max(sa.softAt, this.attemptAt, this.waitUntil ?? 0))
-    }
-    return next
+    return earliest([
+      this.children.nextDeadline(),
+      this.pursueAt,
+      this.doubt.until,
+      this.lastWords.nextDeadline(),
+      ...this.sas.all().flatMap(({ sa, closeAt }) => {
+        if (sa.stage !== 'ESTABLISHED') return [sa.nextDeadline()]
+        const renewed = !sa.renewsItself && sa.softAt !== undefined && this.attempt === undefined
+        const renewAt = renewed ? Math.max(sa.softAt, this.attemptAt, this.waitUntil ?? 0) : undefined
+        return [sa.nextDeadline(), sa.hardAt, closeAt, renewAt]
+      }),
+    ])
   }
 
   // Messages
@@ -800,5 +797,3 @@ export class Peer implements IkeSaOwner {
     return peerStatus(view, now)
   }
 }
-
-const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now

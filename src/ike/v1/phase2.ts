@@ -8,6 +8,7 @@ import { type NotifyPayload, spiNumber, spiOctets } from '../../wire/ike/v1/noti
 import { isErrorNotify, NOTIFY, notifyName, PROTOCOL } from '../../wire/ike/v1/numbers.js'
 import { softSeconds } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
+import { earliest, isDue } from '../due.js'
 import type { Millis } from '../environment.js'
 import { explained, readExplanation } from '../explanation.js'
 import type { Asking, IkeSa, IkeSaOwner } from '../ike-sa.js'
@@ -116,15 +117,12 @@ export class Phase2 {
   }
 
   nextDeadline(): Millis | undefined {
-    let next: Millis | undefined
-    const consider = (at: Millis | undefined): void => {
-      if (at !== undefined && (next === undefined || at < next)) next = at
-    }
-    for (const x of this.exchanges.values()) consider(quickModeDeadline(x.state))
-    consider(this.keepaliveAt)
-    consider(this.dpd?.nextDeadline())
-    consider(this.lastWords.nextDeadline())
-    return next
+    return earliest([
+      ...Array.from(this.exchanges.values(), (x) => quickModeDeadline(x.state)),
+      this.keepaliveAt,
+      this.dpd?.nextDeadline(),
+      this.lastWords.nextDeadline(),
+    ])
   }
 
   /** Begins a Quick Mode, unless one is under way for the child. */
@@ -433,5 +431,3 @@ export class Phase2 {
 }
 
 const protectionOf = (p: Phase1): Protection => ({ keys: p, ci: p.ci, cr: p.cr, lastBlock: p.lastBlock })
-
-const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now

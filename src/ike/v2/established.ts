@@ -9,6 +9,7 @@ import { NOTIFY, PAYLOAD } from '../../wire/ike/v2/numbers.js'
 import type { AgreedChild } from '../child-sa.js'
 import { softSeconds } from '../child-spec.js'
 import type { ChildConfig } from '../config.js'
+import { earliest, isDue } from '../due.js'
 import type { Millis } from '../environment.js'
 import type { IkeSaOwner } from '../ike-sa.js'
 import { copyPath, type Path, sameEndpoint } from '../path.js'
@@ -300,20 +301,17 @@ export class Established {
 
   nextDeadline(): Millis | undefined {
     if (this.phase === 'CLOSED') return undefined
-    let next: Millis | undefined
-    const consider = (at: Millis | undefined): void => {
-      if (at !== undefined && (next === undefined || at < next)) next = at
-    }
-    consider(this.window.nextDeadline())
-    consider(this.keepaliveAt)
-    if (this.phase === 'HELD') consider(this.heldUntil)
-    if (this.phase === 'UP' && !this.isRekeying) consider(this.softAt)
-    consider(this.waiting?.until)
-    consider(this.askAt())
-    for (const c of this.children) consider(c.moveAt)
-    if (this.own.kind === 'IDLE')
-      for (const t of this.tasks) if (!this.isHeldBack(t)) consider('at' in t ? t.at : 0)
-    return next
+    const tasks = this.own.kind === 'IDLE' ? this.tasks.filter((t) => !this.isHeldBack(t)) : []
+    return earliest([
+      this.window.nextDeadline(),
+      this.keepaliveAt,
+      this.phase === 'HELD' ? this.heldUntil : undefined,
+      this.phase === 'UP' && !this.isRekeying ? this.softAt : undefined,
+      this.waiting?.until,
+      this.askAt(),
+      ...Array.from(this.children, (c) => c.moveAt),
+      ...tasks.map((t) => ('at' in t ? t.at : 0)),
+    ])
   }
 
   /** The last sign of life: a message, or a packet on an SA. Of an IKE SA that is about to end none counts. */
@@ -826,5 +824,3 @@ const deletedSpis = (set: PayloadSet): ReadonlySet<number> =>
 /** Not replaced, not about to go, and the peer is known to have it. */
 const isInUse = (c: OwnedChild): boolean =>
   !c.closing && !c.replaced && !c.redundant && c.outboundKey === undefined
-
-const isDue = (at: Millis | undefined, now: Millis): boolean => at !== undefined && at <= now
