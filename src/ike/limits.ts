@@ -39,7 +39,7 @@ export interface IkeLimits {
   /** How long a finished exchange is kept to answer repetitions. */
   readonly finishedMs: number
   /** IKEv2: IKE SAs of a peer that have ended with a response of ours, and are kept for lingerUnsureMs to repeat it. */
-  readonly lastWordsPerPeer: number
+  readonly endedPerPeer: number
   /** Exchanges that a peer may have under way on one IKE SA, finished ones that are still kept included. */
   readonly exchangesPerSa: number
   /** IKEv1: message IDs of each end that one IKE SA remembers; it is renewed before, and ends when our own are used up. */
@@ -102,7 +102,7 @@ export const IKE_LIMITS: IkeLimits = {
   elsewhereBurst: 100,
   repeats: 16,
   finishedMs: 60_000,
-  lastWordsPerPeer: 8,
+  endedPerPeer: 8,
   exchangesPerSa: 256,
   messageIds: 8_192,
   childSasPerPolicy: 8,

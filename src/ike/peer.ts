@@ -9,12 +9,12 @@ import { ChildTable } from './children.js'
 import type { ChildConfig, IkePeerConfig } from './config.js'
 import { Doubt } from './doubt.js'
 import { earliest, isDue } from './due.js'
+import { EndedIkeSas } from './ended-ike-sas.js'
 import type { Endpoint, IkeEnvironment, Millis } from './environment.js'
 import { keysOf, plainKeys } from './first-keys.js'
 import type { Admission, FirstKeys, IkeSa, IkeSaOwner, IkeVersion, Missing } from './ike-sa.js'
 import { IkeSaSet } from './ike-sa-set.js'
 import { inSharedLane, sharedLanes } from './lanes.js'
-import { LastWords } from './last-words.js'
 import { type IkeLimits, PATIENCE } from './limits.js'
 import { copyPath, formatEndpoint, IKE_PORT, type Path } from './path.js'
 import { describeIkeSa, peerStatus } from './peer-status.js'
@@ -70,7 +70,7 @@ export class Peer implements IkeSaOwner {
   private readonly version: IkeVersion
   readonly children: ChildTable
   private readonly sas: IkeSaSet
-  private readonly lastWords: LastWords
+  private readonly ended: EndedIkeSas
   private attempt: Attempt | undefined
   /** Children to negotiate: without SA, or with one to be renewed. */
   private readonly wanted = new Set<ChildConfig>()
@@ -106,10 +106,10 @@ export class Peer implements IkeSaOwner {
       added: (sa) => shared.register(this, sa),
       ended: (now, sa) => this.children.endWith(now, sa.takeChildren()),
       removed: (now, sa) => {
-        if (sa.hasLastWord !== true || !this.lastWords.keep(now, sa)) shared.unregister(this, sa)
+        if (sa.hasLastWord !== true || !this.ended.keep(now, sa)) shared.unregister(this, sa)
       },
     })
-    this.lastWords = new LastWords(shared.limits, (sa) => shared.unregister(this, sa))
+    this.ended = new EndedIkeSas(shared.limits, (sa) => shared.unregister(this, sa))
     this.children = new ChildTable(shared.env, shared.limits, {
       rekey: (now, child) => this.rekeyChild(now, child),
       lost: (now, child, expired) => this.lost(now, child, expired),
@@ -206,7 +206,7 @@ export class Peer implements IkeSaOwner {
       for (const child of this.config.children) if (child.start === 'start') this.wanted.add(child)
       this.pursue(now)
     }
-    this.lastWords.tick(now)
+    this.ended.tick(now)
     for (const { sa } of this.sas.all()) sa.tick(now)
     for (const h of this.sas.all()) {
       if (h.sa.stage !== 'ESTABLISHED') continue
@@ -227,7 +227,7 @@ export class Peer implements IkeSaOwner {
       this.children.nextDeadline(),
       this.pursueAt,
       this.doubt.until,
-      this.lastWords.nextDeadline(),
+      this.ended.nextDeadline(),
       ...this.sas.all().flatMap(({ sa, closeAt }) => {
         if (sa.stage !== 'ESTABLISHED') return [sa.nextDeadline()]
         const renewed = !sa.renewsItself && sa.softAt !== undefined && this.attempt === undefined

@@ -142,7 +142,7 @@ describe('what is kept for that', () => {
   })
 
   test('is bounded: of many ends the latest', () => {
-    const ends = up({ options: { limits: { lastWordsPerPeer: 2, retryMs: 0 } } })
+    const ends = up({ options: { limits: { endedPerPeer: 2, retryMs: 0 } } })
     const { network, a, b } = ends
     const requests: Datagram[] = []
     for (let i = 0; i < 4; i++) {
@@ -165,7 +165,7 @@ test('a peer that has forgotten an IKE SA that is being deleted ends it without 
   const ends = (() => {
     const config = ikePeer({ version: 2, dynamicPsk: 'off', children: [childConfig({ start: 'start' })] })
     const children = mirroredPeer(config).children.map((c) => ({ ...c, start: 'trap' as const }))
-    return up({ config, b: { children }, options: { limits: { lastWordsPerPeer: 0 } } })
+    return up({ config, b: { children }, options: { limits: { endedPerPeer: 0 } } })
   })()
   const { network, a, b } = ends
   losingFirst(ends, 1, (d) => isResponse(d, EXCHANGE.INFORMATIONAL))

@@ -10,9 +10,9 @@ interface Kept {
 /**
  * IKE SAs of one peer that have ended with a response of ours, in order of their ends: RFC 7296 section 2.1 wants each response
  * remembered, and the peer that has lost this one would take us for crashed. They have no keys any more. Kept for as long as a
- * peer repeats a request; at most lastWordsPerPeer.
+ * peer repeats a request; at most endedPerPeer.
  */
-export class LastWords {
+export class EndedIkeSas {
   private readonly limits: IkeLimits
   private readonly forget: (sa: IkeSa) => void
   private kept: Kept[] = []
@@ -25,10 +25,10 @@ export class LastWords {
 
   /** @returns whether it is kept */
   keep(now: Millis, sa: IkeSa): boolean {
-    const { lastWordsPerPeer, lingerUnsureMs } = this.limits
-    if (lastWordsPerPeer === 0) return false
+    const { endedPerPeer, lingerUnsureMs } = this.limits
+    if (endedPerPeer === 0) return false
     this.kept.push({ sa, until: now + lingerUnsureMs })
-    while (this.kept.length > lastWordsPerPeer) this.forget(this.kept.shift()!.sa)
+    while (this.kept.length > endedPerPeer) this.forget(this.kept.shift()!.sa)
     return true
   }
 
