@@ -6,8 +6,8 @@ import { C, type Counters } from './counters.js'
 import type { LaneSocket } from './lane-socket.js'
 import type { Post } from './messages.js'
 
-/** IKE messages handed to the main thread in each span of housekeeping; more are dropped and counted. */
-const MESSAGES = 256
+/** IKE messages handed to the main thread in each span of housekeeping: a few of each of hundreds of peers that go at once; more are dropped and counted. */
+const MESSAGES = 1024
 
 /** Hands the IKE messages that come in between ESP, on port 4500, to the main thread. */
 export class IkeForward {

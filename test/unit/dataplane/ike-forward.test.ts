@@ -48,11 +48,11 @@ test('the message without its marker, a copy, with the addresses of both ends', 
 
 test('a flood is dropped and counted beyond what the main thread gets in one span', () => {
   const { told, forward, take, dropped } = scene()
-  for (let i = 0; i < 300; i++) take(28)
-  expect([told.length, dropped()]).toEqual([256, 44])
+  for (let i = 0; i < 1100; i++) take(28)
+  expect([told.length, dropped()]).toEqual([1024, 76])
   forward.refill()
   take(28)
-  expect(told).toHaveLength(257)
+  expect(told).toHaveLength(1025)
 })
 
 test('a message larger than any is dropped, and takes nothing from the others', () => {
