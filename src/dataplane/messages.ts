@@ -4,7 +4,6 @@ import type { PathMtu, Way } from '../ipsec/path-mtu.js'
 import type { DirectWay } from '../net/types.js'
 import type { PolicySpec, SaExpiry, SaKey, SaProtocol, SaSpec } from '../sadb/sa-spec.js'
 import type { IpAddress } from '../wire/ip-address.js'
-import { ICMP, ICMPV6 } from '../wire/ip-protocol.js'
 import type { Unreachable } from '../wire/unreachable.js'
 
 // What the main thread and a lane say to each other. Everything can be cloned to another thread.
@@ -25,9 +24,6 @@ export interface SocketSpec {
   /** Packet socket for direct ways; -1: there is none. */
   readonly linkFd: number
 }
-
-/** A socket that brings no protected packets, but what routers and hosts say of them. */
-export const hearsIcmp = ({ protocol }: SocketSpec): boolean => protocol === ICMP || protocol === ICMPV6
 
 export interface LaneOptions {
   readonly lane: number
@@ -83,9 +79,6 @@ export type ToLane =
   /** What another lane has learnt of the paths to the peers. */
   | { readonly op: 'paths'; readonly paths: readonly PathMtu[] }
   | { readonly op: 'stop' }
-
-/** Hands a message to the main thread. */
-export type Post = (message: FromLane) => void
 
 export type FromLane =
   | { readonly op: 'ready'; readonly engines: readonly EngineReport[] }

@@ -1,7 +1,7 @@
 import type { InboundSa } from '../ipsec/sa.js'
 import { espSequence } from '../wire/esp.js'
 import { Budget } from './budget.js'
-import type { Post } from './messages.js'
+import type { FromLane } from './messages.js'
 
 /** Movements told of in each span of housekeeping; what is beyond it is noticed with a later packet. */
 const MOVEMENTS = 8
@@ -12,9 +12,9 @@ const MOVEMENTS = 8
  */
 export class PeerWatch {
   private readonly movements = new Budget(MOVEMENTS)
-  private readonly post: Post
+  private readonly post: (message: FromLane) => void
 
-  constructor(post: Post) {
+  constructor(post: (message: FromLane) => void) {
     this.post = post
   }
 

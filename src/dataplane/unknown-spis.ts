@@ -5,7 +5,7 @@ import { NAT_T_PORT } from '../wire/ike/header.js'
 import { ESP } from '../wire/ip-protocol.js'
 import { ipv4HeaderLength } from '../wire/ipv4.js'
 import { Budget } from './budget.js'
-import type { Post, SocketSpec } from './messages.js'
+import type { FromLane, SocketSpec } from './messages.js'
 
 /** Packets told of in each span of housekeeping: a peer that has not noticed our restart sends far more. */
 const PACKETS = 2
@@ -13,9 +13,9 @@ const PACKETS = 2
 /** Tells the main thread of packets on SPIs that a lane does not know. What is beyond the budget costs a comparison. */
 export class UnknownSpis {
   private readonly packets = new Budget(PACKETS)
-  private readonly post: Post
+  private readonly post: (message: FromLane) => void
 
-  constructor(post: Post) {
+  constructor(post: (message: FromLane) => void) {
     this.post = post
   }
 
