@@ -1,15 +1,14 @@
 import { fold } from '../bytes/checksum.js'
 import type { SumKernel } from '../bytes/simd/sum-kernel.js'
 import type { IpPacket } from '../wire/ip-packet.js'
+import { TCP, UDP } from '../wire/ip-protocol.js'
+import { UDP_HEADER_LEN } from '../wire/udp.js'
 
 // Transport mode through a NAT: the sender's TCP or UDP checksum covers the addresses that it knows, and the packet gets those
 // that are known here (RFC 3948 section 3.1.2).
 
-const TCP = 6
-const UDP = 17
 const TCP_HEADER_LEN = 20
 const TCP_CHECKSUM = 16
-const UDP_HEADER_LEN = 8
 const UDP_CHECKSUM = 6
 
 /**
